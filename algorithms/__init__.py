@@ -1,0 +1,1 @@
+"""RL algorithms for slates, on Ray RLlib."""

@@ -1,0 +1,222 @@
+"""What an agent may remember of a session.
+
+A fixed-size state updated by h' = decay * h + gain * x, where x are numbers
+read off one step: what was shown and what came back. The recursion is linear
+in x, independent of the policy that uses it, and versioned, so training,
+evaluation, logs and the server all compute the same thing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from envs.spec import FeatureSpec
+
+HISTORY_CODE_VERSION = 1
+_TRANSFORMS = {"log1p": torch.log1p}
+
+
+@dataclass(frozen=True)
+class Term:
+    """One thing to remember.
+
+    Attributes:
+        what: a product, written `a*b`, of: `time` (time passed), `no_click`
+            (1 where nothing was clicked), a response feature of the clicked
+            document, `item` or a candidate feature of the clicked document,
+            each optionally as `log1p(...)`. At most one factor may have
+            several columns.
+        keep: `sum`, `last`, or a number in (0, 1): a trace decayed by it a
+            unit of time.
+        scale: factor that brings the result to about 1.
+    """
+
+    what: str
+    keep: str | float = "sum"
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown way of keeping."""
+        if isinstance(self.keep, str) and self.keep not in ("sum", "last"):
+            raise ValueError(
+                f"history term '{self.what}' is kept as '{self.keep}'; "
+                "allowed are 'sum', 'last' and a decay between 0 and 1"
+            )
+        if not isinstance(self.keep, str) and not 0 < self.keep < 1:
+            raise ValueError(
+                f"history term '{self.what}' decays by {self.keep}; the decay lies between 0 and 1"
+            )
+
+    @property
+    def decay(self) -> float:
+        """What one unit of time leaves of the old value."""
+        return {"sum": 1.0, "last": 0.0}[self.keep] if isinstance(self.keep, str) else self.keep
+
+
+@dataclass(frozen=True)
+class History:
+    """The history state of one feature spec and list of terms."""
+
+    spec: FeatureSpec
+    terms: tuple[Term, ...]
+    _decay: Tensor = field(init=False, repr=False, compare=False)
+    _gain: Tensor = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Lay out the columns, which also checks every term's name."""
+        sizes = [self._width(term) for term in self.terms]
+        decay = [
+            term.decay for term, size in zip(self.terms, sizes, strict=True) for _ in range(size)
+        ]
+        gain = [
+            term.scale for term, size in zip(self.terms, sizes, strict=True) for _ in range(size)
+        ]
+        object.__setattr__(self, "_decay", torch.tensor(decay))
+        object.__setattr__(self, "_gain", torch.tensor(gain))
+
+    @property
+    def size(self) -> int:
+        """H, the number of columns of the state."""
+        return len(self._decay)
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the state's meaning does."""
+        content = json.dumps([HISTORY_CODE_VERSION, self.to_json(), self.spec.to_json()])
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The terms as plain data."""
+        return [{"what": t.what, "keep": t.keep, "scale": t.scale} for t in self.terms]
+
+    @classmethod
+    def from_json(cls, spec: FeatureSpec, terms: Sequence[Mapping[str, Any]]) -> History:
+        """The inverse of `to_json`."""
+        return cls(spec, tuple(Term(**term) for term in terms))
+
+    def initial(self, batch: int, like: Tensor | None = None) -> Tensor:
+        """The state before anything was shown, (B, H); dtype and device as `like`."""
+        reference = torch.zeros(()) if like is None else like
+        return reference.new_zeros((batch, self.size))
+
+    def update(
+        self, state: Tensor, shown: Tensor, response: Tensor, elapsed: Tensor | float = 1.0
+    ) -> Tensor:
+        """The state after one more step.
+
+        Args:
+            state: (B, H).
+            shown: features of the shown documents, (B, K, D).
+            response: what came back, (B, K, R).
+            elapsed: time passed since the last step, (B,) or one number.
+
+        Returns:
+            (B, H).
+        """
+        decay, gain = self._coefficients(state)
+        if isinstance(elapsed, Tensor):
+            decay = decay ** elapsed[:, None]
+        elif elapsed != 1.0:
+            decay = decay**elapsed
+        return state * decay + self._inputs(shown, response, elapsed) * gain
+
+    def replay(self, shown: Tensor, response: Tensor, elapsed: Tensor | None = None) -> Tensor:
+        """The states of whole sessions, before each step and after the last.
+
+        Args:
+            shown: (T, B, K, D).
+            response: (T, B, K, R).
+            elapsed: (T, B), one unit a step if not given.
+
+        Returns:
+            (T + 1, B, H); row t is the state that step t acted on.
+        """
+        steps, batch = response.shape[:2]
+        passed = response.new_ones((steps, batch)) if elapsed is None else elapsed
+        x = self._inputs(shown.flatten(0, 1), response.flatten(0, 1), passed.flatten())
+        decay, gain = self._coefficients(response)
+        x = (x * gain).view(steps, batch, -1)
+        # Dividing by the decay since the start turns the recursion into one
+        # cumulative sum, but underflows on long sessions; a loop over time
+        # with whole rows of users is as fast and exact.
+        states = [self.initial(batch, response)]
+        for t in range(steps):
+            states.append(states[-1] * decay ** passed[t][:, None] + x[t])
+        return torch.stack(states)
+
+    def _coefficients(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        if self._decay.dtype != like.dtype or self._decay.device != like.device:
+            object.__setattr__(self, "_decay", self._decay.to(like))
+            object.__setattr__(self, "_gain", self._gain.to(like))
+        return self._decay, self._gain
+
+    def _inputs(self, shown: Tensor, response: Tensor, elapsed: Tensor | float) -> Tensor:
+        click = response[..., self.spec.response_slice("click")].squeeze(-1)
+        item = torch.bmm(click[:, None], shown).squeeze(1)
+        answer = torch.bmm(click[:, None], response).squeeze(1)
+        read: dict[str, Tensor] = {}
+        columns = []
+        for term in self.terms:
+            for factor in term.what.split("*"):
+                if factor not in read:
+                    read[factor] = self._factor(factor.strip(), click, item, answer, elapsed)
+            product = read[term.what.split("*")[0]]
+            for factor in term.what.split("*")[1:]:
+                product = product * read[factor]
+            columns.append(product)
+        return torch.cat(columns, dim=1) if columns else item[:, :0]
+
+    def _factor(
+        self, name: str, click: Tensor, item: Tensor, answer: Tensor, elapsed: Tensor | float
+    ) -> Tensor:
+        if name.endswith(")") and "(" in name:
+            transform, inner = name[:-1].split("(", 1)
+            return _TRANSFORMS[transform](self._factor(inner, click, item, answer, elapsed))
+        if name == "time":
+            return torch.ones_like(item[:, :1]) * (
+                elapsed[:, None] if isinstance(elapsed, Tensor) else elapsed
+            )
+        if name == "no_click":
+            return (1 - click.sum(dim=1, keepdim=True)).clamp(min=0)
+        if name == "item":
+            return item
+        if any(feature.name == name for feature in self.spec.response):
+            return answer[:, self.spec.response_slice(name)]
+        return item[:, self.spec.candidate_slice(name)]
+
+    def _width(self, term: Term) -> int:
+        widths = [self._factor_width(factor.strip(), term) for factor in term.what.split("*")]
+        if sum(width > 1 for width in widths) > 1:
+            raise ValueError(
+                f"history term '{term.what}' multiplies two features of several columns; "
+                "at most one factor may have more than one"
+            )
+        return max(widths)
+
+    def _factor_width(self, name: str, term: Term) -> int:
+        if name.endswith(")") and "(" in name:
+            transform, inner = name[:-1].split("(", 1)
+            if transform not in _TRANSFORMS:
+                raise ValueError(
+                    f"history term '{term.what}' uses '{transform}'; "
+                    f"known functions are: {', '.join(_TRANSFORMS)}"
+                )
+            return self._factor_width(inner, term)
+        if name in ("time", "no_click"):
+            return 1
+        if name == "item":
+            return self.spec.candidate_size
+        sizes = {f.name: f.size for f in (*self.spec.candidate, *self.spec.response)}
+        if name not in sizes:
+            allowed = ", ".join(["time", "no_click", "item", *sizes])
+            raise ValueError(
+                f"history term '{term.what}' names '{name}', which is none of: {allowed}"
+            )
+        return sizes[name]

@@ -1,0 +1,108 @@
+"""Finds the worlds of this package and makes simulators of them by name.
+
+Adding a world is adding a folder with a `WORLD` in its `__init__.py`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from envs.history import History
+from envs.simulator import Simulator, TorchSimulator, World
+
+BACKENDS = ("torch", "google")
+
+
+@cache
+def _worlds() -> dict[str, type[World]]:
+    found: dict[str, type[World]] = {}
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if module.ispkg and module.name != "recsim":
+            package = importlib.import_module(f"envs.{module.name}")
+            worlds = getattr(package, "WORLDS", {module.name: getattr(package, "WORLD", None)})
+            found.update({name: world for name, world in worlds.items() if world is not None})
+    return dict(sorted(found.items()))
+
+
+def world_names() -> list[str]:
+    """Names of all worlds, sorted."""
+    return list(_worlds())
+
+
+def world_class(name: str) -> type[World]:
+    """The world called `name`.
+
+    Raises:
+        ValueError: there is none; names the nearest.
+    """
+    worlds = _worlds()
+    if name not in worlds:
+        near = difflib.get_close_matches(name, worlds, 1)
+        hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(worlds)}"
+        raise ValueError(f"unknown environment '{name}'; {hint}")
+    return worlds[name]
+
+
+def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments that a world's constructor does not take."""
+    allowed = list(inspect.signature(world_class(name)).parameters)
+    for key in arguments:
+        if key not in allowed:
+            near = difflib.get_close_matches(key, allowed, 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"it takes: {', '.join(allowed)}"
+            raise ValueError(f"environment '{name}' takes no argument '{key}'; {hint}")
+
+
+def make_simulator(
+    name: str,
+    num_users: int,
+    *,
+    seed: int = 0,
+    backend: str = "torch",
+    noise: str = "addressed",
+    history: Sequence[Mapping[str, Any]] | None = None,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    **arguments: Any,
+) -> Simulator:
+    """A simulator of `num_users` users side by side.
+
+    Args:
+        name: of the world, or `module:Class` of one's own users (see `envs.recsim`).
+        num_users: B.
+        seed: of all luck.
+        backend: `torch`, or `google` for the published RecSim code.
+        noise: `addressed` or `stream` (torch only).
+        history: terms as in `envs.history.Term`; the world's own if not given.
+        device: where users live (torch only).
+        dtype: of all numbers (torch only).
+        **arguments: of the world.
+
+    Raises:
+        ValueError: an unknown name or backend, or arguments that make no sense.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend is '{backend}'; allowed are: {', '.join(BACKENDS)}")
+    if backend == "google" or ":" in name:
+        from envs.recsim import make_google_simulator
+
+        return make_google_simulator(name, num_users, seed=seed, history=history, **arguments)
+    check_arguments(name, arguments)
+    world = world_class(name)(**arguments)
+    memory = None if history is None else History.from_json(world.spec, history)
+    return TorchSimulator(
+        world, num_users, seed=seed, noise=noise, history=memory, dtype=dtype, device=device
+    )
+
+
+def register_all() -> None:
+    """Register every world with Gymnasium, and with RLlib where Ray is installed."""

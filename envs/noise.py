@@ -72,7 +72,7 @@ class Noise(abc.ABC):
         """What must be kept to continue, `None` where nothing is."""
         return None
 
-    def set_state(self, state: Tensor | None) -> None:
+    def set_state(self, state: Tensor | None) -> None:  # noqa: B027 (most noise keeps nothing)
         """Continue from `get_state`."""
 
 
@@ -111,7 +111,8 @@ class _AddressedDraws(Draws):
         # bits, so that adding the half is exact in float32.
         bits = 52 if self._dtype == torch.float64 else 23
         whole = self._bits(purpose, positions, bits).to(self._dtype)
-        return torch.special.ndtri((whole + 0.5) * 2.0**-bits)
+        normal: Tensor = torch.special.ndtri((whole + 0.5) * 2.0**-bits)
+        return normal
 
 
 class StreamNoise(Noise):

@@ -1,0 +1,103 @@
+"""What an algorithm learns, as a torch module that knows nothing of Ray.
+
+The same object acts in training (inside an RLModule), in evaluation and in a
+server (inside a portable policy), so all three recommend the same slates.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from algorithms.core.slates import SlateDistribution
+from envs.history import History
+from envs.simulator import Observation
+from envs.spec import FeatureSpec
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """How far a policy departs from its best slate.
+
+    Attributes:
+        epsilon: probability that a slot is filled uniformly at random.
+        temperature: of the softmax over log-weights; 0 takes the best slate.
+    """
+
+    epsilon: float = 0.0
+    temperature: float = 0.0
+
+
+class Decision(NamedTuple):
+    """What an agent makes of a batch of observations.
+
+    Attributes:
+        log_weights: of each candidate, (B, N), for the slate distribution.
+        best: the slate it would show without exploring, (B, K), or `None`
+            where the candidates in order of their log-weights are that slate.
+        extras: whatever the learner wants back for a step that was acted on, (B, ...) each.
+    """
+
+    log_weights: Tensor
+    best: Tensor | None
+    extras: dict[str, Tensor]
+
+
+class Agent(nn.Module, abc.ABC):
+    """An algorithm's network and its way of choosing slates.
+
+    Attributes:
+        name: the algorithm's.
+        spec: features of users, candidates and responses.
+        history: what it remembers of a session.
+        slate_size: K.
+        settings: everything else that is needed to build it again, as plain data.
+    """
+
+    name: str
+
+    def __init__(
+        self, spec: FeatureSpec, history: History, slate_size: int, settings: Mapping[str, Any]
+    ) -> None:
+        """Build with fresh weights."""
+        super().__init__()
+        self.spec, self.history, self.slate_size = spec, history, slate_size
+        self.settings = dict(settings)
+
+    @abc.abstractmethod
+    def decide(self, observation: Observation, slate_size: int) -> Decision:
+        """Rank the candidates of a batch of observations."""
+
+    def distribution(
+        self,
+        observation: Observation,
+        exploration: Exploration,
+        slate_size: int | None = None,
+    ) -> SlateDistribution:
+        """The distribution over slates that the agent acts from."""
+        size = self.slate_size if slate_size is None else slate_size
+        return slate_distribution(self.decide(observation, size), observation, exploration, size)
+
+
+def slate_distribution(
+    decision: Decision, observation: Observation, exploration: Exploration, slate_size: int
+) -> SlateDistribution:
+    """Turn a decision into the one family of distributions over slates."""
+    return SlateDistribution(
+        log_weights=decision.log_weights,
+        mask=observation.mask,
+        slate_size=slate_size,
+        epsilon=exploration.epsilon,
+        temperature=exploration.temperature,
+        greedy=decision.best,
+    )
+
+
+def agent_seed(seed: int) -> torch.Generator:
+    """A generator for an agent's own draws, apart from the simulator's."""
+    return torch.Generator().manual_seed(seed)

@@ -1,0 +1,144 @@
+"""Plays an agent in a simulator and keeps what happened as columns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from algorithms.core.agent import Agent, Exploration, slate_distribution
+from algorithms.core.fragment import Fragment, SessionStatistics, Step
+from envs.simulator import Observation, Simulator
+
+Recorder = Callable[[Fragment], None]
+
+
+class Collector:
+    """A simulator and an agent, stepped fragment by fragment.
+
+    Attributes:
+        simulator: B users side by side.
+        agent: whose slates they see.
+        cpu: CPU-seconds spent in simulating and in inference so far.
+    """
+
+    def __init__(self, simulator: Simulator, agent: Agent, seed: int) -> None:
+        """Set up; the first `collect` starts the sessions."""
+        self.simulator, self.agent = simulator, agent
+        self.cpu = {"simulate": 0.0, "inference": 0.0}
+        self._generator = torch.Generator().manual_seed(seed)
+        self._observation: Observation | None = None
+        self._returns = torch.zeros(simulator.num_users)
+        self._lengths = torch.zeros(simulator.num_users, dtype=torch.int64)
+
+    def start(self, stagger: int) -> None:
+        """Start the sessions at different times.
+
+        All users starting together would all finish together, and the learner
+        would see one phase of a session at a time. So row b is restarted at
+        step b mod `stagger` of a run-in with random slates; its steps are
+        neither trained on nor counted.
+        """
+        observation = self.simulator.reset()
+        rows = torch.arange(self.simulator.num_users)
+        for step in range(stagger):
+            slates = random_slates(observation.mask, self.simulator.slate_size, self._generator)
+            observation = self.simulator.step(slates).observation
+            restarted = rows[rows % stagger == step]
+            if len(restarted):
+                observation = self.simulator.restart(restarted)
+        self._observation = observation
+
+    @torch.no_grad()
+    def collect(
+        self, num_steps: int, exploration: Exploration, *, stagger: int = 0, policy_version: int = 0
+    ) -> tuple[Fragment, SessionStatistics]:
+        """Play T steps.
+
+        Args:
+            num_steps: T.
+            exploration: how far to depart from the best slates.
+            stagger: length of the run-in before the very first step.
+            policy_version: kept with the fragment.
+        """
+        if self._observation is None:
+            self.start(stagger)
+        assert self._observation is not None
+        observation, size = self._observation, self.simulator.slate_size
+        steps: list[Step] = []
+        final_extras: list[dict[str, Tensor]] = []
+        returns: list[Tensor] = []
+        lengths: list[Tensor] = []
+        clock = time.thread_time()
+        for _ in range(num_steps):
+            decision = self.agent.decide(observation, size)
+            distribution = slate_distribution(decision, observation, exploration, size)
+            slates, slot_log_probs = distribution.sample(self._generator)
+            clock = self._spend("inference", clock)
+            transition = self.simulator.step(slates)
+            steps.append(Step(observation, slates, slot_log_probs, decision.extras, transition))
+            self._returns += transition.reward
+            self._lengths += 1
+            if len(transition.finished):
+                returns.append(self._returns[transition.finished])
+                lengths.append(self._lengths[transition.finished])
+                self._returns[transition.finished] = 0.0
+                self._lengths[transition.finished] = 0
+            observation = transition.observation
+            clock = self._spend("simulate", clock)
+            final_extras.append(self._final_extras(transition))
+        self._observation = observation
+        last_extras = self.agent.decide(observation, size).extras
+        self._spend("inference", clock)
+        fragment = Fragment(steps, observation, last_extras, final_extras, policy_version)
+        return fragment, self._statistics(fragment, returns, lengths)
+
+    def _final_extras(self, transition: Any) -> dict[str, Tensor]:
+        if len(transition.finished) and bool(transition.truncated.any()):
+            extras: dict[str, Tensor] = self.agent.decide(
+                transition.final, self.simulator.slate_size
+            ).extras
+            return extras
+        return {}
+
+    def _statistics(
+        self, fragment: Fragment, returns: list[Tensor], lengths: list[Tensor]
+    ) -> SessionStatistics:
+        numbers = self.simulator.metrics(fragment.happened("response").flatten(0, 1))
+        return SessionStatistics(
+            returns=torch.cat(returns).numpy() if returns else torch.zeros(0).numpy(),
+            lengths=torch.cat(lengths).numpy() if lengths else torch.zeros(0).long().numpy(),
+            means={name: float(value.mean()) for name, value in numbers.items()},
+        )
+
+    def _spend(self, what: str, since: float) -> float:
+        now = time.thread_time()
+        self.cpu[what] += now - since
+        return now
+
+    def get_state(self) -> dict[str, Any]:
+        """All that is needed to continue with the same numbers."""
+        return {
+            "simulator": None if self._observation is None else self.simulator.get_state(),
+            "generator": self._generator.get_state(),
+            "returns": self._returns,
+            "lengths": self._lengths,
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from `get_state`."""
+        self._generator.set_state(state["generator"])
+        self._returns, self._lengths = state["returns"].clone(), state["lengths"].clone()
+        self._observation = None
+        if state["simulator"] is not None:
+            self.simulator.set_state(state["simulator"])
+            self._observation = self.simulator.observe()
+
+
+def random_slates(mask: Tensor, slate_size: int, generator: torch.Generator) -> Tensor:
+    """Uniformly random slates of distinct eligible positions, (B, K)."""
+    order = torch.rand(mask.shape, generator=generator).masked_fill(~mask.cpu(), -1.0)
+    return order.topk(slate_size, dim=1).indices.to(mask.device)

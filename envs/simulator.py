@@ -215,6 +215,14 @@ class Simulator(abc.ABC):
         """
 
     @abc.abstractmethod
+    def restart(self, rows: Tensor) -> Observation:
+        """End the sessions of some rows, (F,) int64, and start fresh ones there."""
+
+    @abc.abstractmethod
+    def observe(self) -> Observation:
+        """The current observation, as after `reset` or `step`."""
+
+    @abc.abstractmethod
     def get_state(self) -> dict[str, Any]:
         """All that is needed to continue with the same numbers."""
 

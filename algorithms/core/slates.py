@@ -1,0 +1,347 @@
+"""The one family of slate distributions that every policy acts from.
+
+A slate is filled slot by slot. With probability `epsilon` the item is uniform
+over the remaining eligible ones; otherwise it is drawn from a softmax of
+`log_weights / temperature` over them (Plackett-Luce) or, at temperature 0, is
+the next item of the optimiser's slate not shown yet. Random, greedy,
+epsilon-greedy and Plackett-Luce policies are special cases.
+
+Shapes: B users, N candidates, K slots. Slates are (B, K) int64 positions.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from algorithms.core import slate_moments
+
+_NEVER = -1e30  # exp() of it is 0, and unlike -inf it leaves gradients free of nan
+
+
+@dataclass(frozen=True, eq=False)
+class SlateDistribution:
+    """Probabilities of ordered slates for a batch of users.
+
+    Attributes:
+        log_weights: (B, N), finite for eligible candidates. Unused at
+            temperature 0 where `greedy` is given.
+        mask: (B, N) bool, eligible candidates.
+        slate_size: K.
+        epsilon: probability of a uniform item, slot by slot.
+        temperature: of the softmax; 0 follows `greedy`.
+        greedy: the optimiser's slate, (B, K) distinct eligible positions, for
+            temperature 0. Without it the best log-weights, ties by position.
+        pinned: (B, K) positions fixed from outside, -1 where the slot is free.
+            A pinned slot has probability 1 and no other slot may show its item.
+
+    Raises:
+        ValueError: epsilon outside [0, 1], a negative temperature, shapes that
+            differ, fewer eligible candidates than slots, impossible pins.
+    """
+
+    log_weights: Tensor
+    mask: Tensor
+    slate_size: int
+    epsilon: float = 0.0
+    temperature: float = 1.0
+    greedy: Tensor | None = None
+    pinned: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what states no distribution."""
+        if not 0 <= self.epsilon <= 1:
+            raise ValueError(f"epsilon is {self.epsilon}; it is a probability, from 0 to 1")
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(
+                f"temperature is {self.temperature}; it must be finite and not negative "
+                "(0 follows the optimiser's slate)"
+            )
+        if self.slate_size < 1:
+            raise ValueError(f"slate_size is {self.slate_size}; it must be at least 1")
+        _check_shape("log_weights", self.log_weights, tuple(self.mask.shape))
+        slots = (len(self.mask), self.slate_size)
+        if self.greedy is not None:
+            _check_shape("greedy", self.greedy, slots)
+        if len(self.mask) and int(self._eligible.min()) < self.slate_size:
+            row = int(self._eligible.argmin())
+            raise ValueError(
+                f"row {row} has {int(self._eligible[row])} eligible candidates for "
+                f"{self.slate_size} slots; lower slate_size or offer more candidates"
+            )
+        if self.pinned is not None:
+            _check_shape("pinned", self.pinned, slots)
+            _check_pins(self.pinned, self.mask)
+
+    @cached_property
+    def _eligible(self) -> Tensor:
+        return self.mask.sum(1)
+
+    @cached_property
+    def free(self) -> Tensor:
+        """(B, N) bool: eligible candidates that are not pinned."""
+        if self.pinned is None:
+            return self.mask
+        padded = torch.nn.functional.pad(self.mask, (1, 0))  # pins of -1 land in column 0
+        return padded.scatter(1, self.pinned + 1, False)[:, 1:]
+
+    @cached_property
+    def remaining(self) -> Tensor:
+        """(B, K): how many candidates a free slot chooses from; at least 1."""
+        if self.pinned is None:
+            slots = torch.arange(self.slate_size, device=self.mask.device)
+            return self._eligible[:, None] - slots
+        is_free = (self.pinned < 0).long()
+        earlier = is_free.cumsum(1) - is_free
+        return (self.free.sum(1, keepdim=True) - earlier).clamp_min(1)
+
+    @cached_property
+    def _order(self) -> Tensor:
+        """(B, K): the optimiser's slate, pinned items moved to its end."""
+        if self.greedy is None:
+            keys = self.log_weights.detach().masked_fill(~self.free, -math.inf)
+            return keys.argsort(dim=1, descending=True, stable=True)[:, : self.slate_size]
+        if self.pinned is None:
+            return self.greedy
+        is_pinned = (self.greedy[:, :, None] == self.pinned[:, None, :]).any(2)
+        return self.greedy.gather(1, is_pinned.long().argsort(dim=1, stable=True))
+
+    @cached_property
+    def _rank(self) -> Tensor:
+        """(B, N): place in the optimiser's slate; K for all other candidates."""
+        places = torch.arange(self.slate_size, device=self.mask.device)
+        rank = torch.full(self.mask.shape, self.slate_size, device=self.mask.device)
+        return rank.scatter_(1, self._order, places.expand(len(self.mask), -1))
+
+    def mode(self) -> Tensor:
+        """The slate shown without exploration, (B, K).
+
+        The optimiser's slate if there is one, else the best log-weights in
+        order, ties by position; pinned slots hold their items.
+        """
+        return self._with_pins(self._order)
+
+    def _with_pins(self, order: Tensor) -> Tensor:
+        if self.pinned is None:
+            return order
+        is_free = (self.pinned < 0).long()
+        return torch.where(
+            self.pinned < 0,
+            order.gather(1, (is_free.cumsum(1) - 1).clamp_min(0)),
+            self.pinned,
+        )
+
+    @torch.no_grad()
+    def sample(self, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Draw one slate a row.
+
+        Returns:
+            slates: (B, K).
+            slot_log_probs: (B, K), without gradient; `slot_log_prob` has one.
+        """
+        slates = self._draw(generator)
+        return slates, self._slot_log_prob(slates)
+
+    def _draw(self, generator: torch.Generator | None) -> Tensor:
+        if self.temperature == 0 and self.epsilon == 0:
+            return self.mode()
+        noise = self._uniform(self.mask.shape, generator).masked_fill_(~self.free, -1.0)
+        if self.epsilon == 1:
+            return self._with_pins(noise.topk(self.slate_size, dim=1).indices)
+        keys = self._keys(generator)
+        if self.epsilon == 0:
+            return self._with_pins(keys.topk(self.slate_size, dim=1).indices)
+        # One random order serves all slots: whatever has been shown, the next
+        # item of it (or of the Gumbel keys) has the stated distribution.
+        explore = self._uniform((len(self.mask), self.slate_size), generator) < self.epsilon
+        picks: list[Tensor] = []
+        for slot in range(self.slate_size):
+            if picks:
+                keys.scatter_(1, picks[-1], -math.inf)
+                noise.scatter_(1, picks[-1], -1.0)
+            at = slice(slot, slot + 1)
+            pick = torch.where(explore[:, at], noise, keys).argmax(dim=1, keepdim=True)
+            if self.pinned is not None:
+                pick = torch.where(self.pinned[:, at] < 0, pick, self.pinned[:, at])
+            picks.append(pick)
+        return torch.cat(picks, dim=1)
+
+    def _keys(self, generator: torch.Generator | None) -> Tensor:
+        """(B, N), largest first: the optimiser's order or Gumbel-perturbed log-weights."""
+        if self.temperature == 0:
+            keys = self._rank.to(self.log_weights.dtype).neg_()
+        else:
+            uniform = self._uniform(self.mask.shape, generator).clamp_min_(1e-9)
+            keys = self.log_weights / self.temperature - uniform.log_().neg_().log_()
+        return keys.masked_fill_(~self.free, -math.inf)
+
+    def _uniform(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+        return torch.rand(
+            shape,
+            generator=generator,
+            dtype=self.log_weights.dtype,
+            device=self.log_weights.device,
+        )
+
+    def log_prob(self, slates: Tensor) -> Tensor:
+        """Log-probability of each ordered slate, (B,); -inf if impossible."""
+        return self.slot_log_prob(slates).sum(1)
+
+    def slot_log_prob(self, slates: Tensor) -> Tensor:
+        """Log-probability of each slot's item given the earlier slots, (B, K).
+
+        -inf from the first impossible slot on. Differentiable in the
+        log-weights where the temperature is positive.
+
+        Raises:
+            ValueError: wrong shape, or a position that is no candidate.
+        """
+        _check_shape("slates", slates, (len(self.mask), self.slate_size))
+        if slates.numel() and not 0 <= int(slates.min()) <= int(slates.max()) < self.mask.shape[1]:
+            raise ValueError(f"slates hold positions outside 0 to {self.mask.shape[1] - 1}")
+        repeated = (slates[:, :, None] == slates[:, None, :]).triu(1).any(1)
+        possible = self.free.gather(1, slates) & ~repeated
+        if self.pinned is not None:
+            possible = torch.where(self.pinned < 0, possible, slates == self.pinned)
+        possible = possible.long().cumprod(1).bool()
+        return torch.where(possible, self._slot_log_prob(slates, repeated), -math.inf)
+
+    def _slot_log_prob(self, slates: Tensor, repeated: Tensor | None = None) -> Tensor:
+        """As `slot_log_prob`, for slates that are possible but for repeated items."""
+        if self.epsilon == 1:
+            preferred = None
+        elif self.temperature == 0:
+            rank = self._rank.gather(1, slates)
+            better = (rank[:, :, None] < rank[:, None, :]).triu(1).sum(1)
+            preferred = self._certain(better == rank)
+        else:
+            preferred = self._plackett_luce(slates, repeated)
+        log_probs = self._mix(preferred, self.remaining)
+        return log_probs if self.pinned is None else log_probs.masked_fill(self.pinned >= 0, 0.0)
+
+    def _plackett_luce(self, slates: Tensor, repeated: Tensor | None) -> Tensor:
+        scores = (self.log_weights / self.temperature).masked_fill(~self.free, _NEVER)
+        shown = scores.gather(1, slates)
+        if repeated is not None:
+            shown = shown.masked_fill(repeated, _NEVER)
+        unshown = scores.scatter(1, slates, _NEVER).logsumexp(1)
+        slots = torch.arange(self.slate_size, device=slates.device)
+        later = shown[:, None, :].masked_fill(slots[None, :] < slots[:, None], _NEVER)
+        unshown = unshown[:, None, None].expand(-1, self.slate_size, 1)
+        return shown - torch.cat([later, unshown], dim=2).logsumexp(2)
+
+    def _certain(self, chosen: Tensor) -> Tensor:
+        return self.log_weights.new_zeros(chosen.shape).masked_fill_(~chosen, -math.inf)
+
+    def _mix(self, preferred: Tensor | None, remaining: Tensor) -> Tensor:
+        """Log of (1 - epsilon) * exp(preferred) + epsilon / remaining; all uniform for None."""
+        if self.epsilon == 0 and preferred is not None:
+            return preferred
+        uniform = math.log(self.epsilon) - remaining.to(self.log_weights.dtype).log()
+        if preferred is None:
+            return uniform
+        return torch.logaddexp(preferred + math.log1p(-self.epsilon), uniform)
+
+    def conditional(self, taken: Tensor, slot: int) -> Tensor:
+        """Log-probability of every candidate at a slot after some were shown.
+
+        Args:
+            taken: (B, P, N) or (1, P, N) bool: P sets of items in the earlier slots.
+            slot: from 0 to K - 1.
+
+        Returns:
+            (B, P, N), -inf where impossible. A pinned slot is certain.
+        """
+        available = self.free[:, None] & ~taken
+        if self.epsilon == 1:
+            preferred = None
+        elif self.temperature == 0:
+            unavailable = self.slate_size + 1
+            rank = self._rank[:, None].masked_fill(~available, unavailable)
+            best = rank.argmin(2, keepdim=True)
+            places = torch.arange(self.mask.shape[1], device=taken.device)
+            preferred = self._certain(places == best)
+        else:
+            scores = (self.log_weights / self.temperature)[:, None]
+            preferred = scores.masked_fill(~available, _NEVER).log_softmax(2)
+        left = available.sum(2, keepdim=True).clamp_min(1)
+        log_probs = self._mix(preferred, left).masked_fill(~available, -math.inf)
+        if self.pinned is None:
+            return log_probs
+        pin = self.pinned[:, slot, None, None]
+        certain = self._certain(torch.arange(self.mask.shape[1], device=pin.device) == pin)
+        return torch.where(pin < 0, log_probs, certain)
+
+    def marginals(self) -> Tensor:
+        """Probability that a slot shows a candidate, (B, K, N); exact."""
+        return slate_moments.marginals(self)
+
+    def inclusion(self) -> Tensor:
+        """Probability that the slate holds a candidate, (B, N); exact."""
+        return self.marginals().sum(1)
+
+    def pairwise(self) -> Tensor:
+        """Probability of two candidates in two slots, (B, K, N, K, N); exact."""
+        return slate_moments.pairwise(self)
+
+    def entropy(self) -> Tensor:
+        """Entropy of the ordered slate in nats, (B,); exact."""
+        return slate_moments.entropy(self)
+
+    def estimate_marginals(self, samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """Unbiased estimate of `marginals` from sampled slates, (B, K, N)."""
+        return slate_moments.estimate_marginals(self, samples, generator)
+
+    def estimate_entropy(self, samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """Unbiased estimate of `entropy` from sampled slates, (B,), without gradient."""
+        return slate_moments.estimate_entropy(self, samples, generator)
+
+
+def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
+    if tensor.shape != expected:
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; expected {expected}")
+
+
+def _check_pins(pinned: Tensor, mask: Tensor) -> None:
+    for row, pins in enumerate(pinned.tolist()):
+        items = [pin for pin in pins if pin != -1]
+        if len(set(items)) < len(items):
+            raise ValueError(f"row {row} pins {items}, one position twice; pin each once")
+        for item in items:
+            if not 0 <= item < mask.shape[1] or not mask[row, item]:
+                raise ValueError(f"row {row} pins position {item}, which is not eligible")
+
+
+def uniform(mask: Tensor, slate_size: int) -> SlateDistribution:
+    """Every ordered slate of eligible candidates alike."""
+    weights = torch.zeros(mask.shape, device=mask.device)
+    return SlateDistribution(weights, mask, slate_size, epsilon=1.0)
+
+
+def epsilon_greedy(slates: Tensor, mask: Tensor, epsilon: float = 0.0) -> SlateDistribution:
+    """The optimiser's slates, (B, K), each slot uniform with probability epsilon.
+
+    The log-weights rank the slate's items, so that with epsilon and temperature
+    they state the distribution alone.
+    """
+    size = slates.shape[1]
+    ranking = torch.arange(size, 0, -1, dtype=torch.float32, device=mask.device)
+    weights = torch.zeros(mask.shape, device=mask.device)
+    weights.scatter_(1, slates, ranking.expand(len(mask), -1))
+    return SlateDistribution(weights, mask, size, epsilon, temperature=0.0, greedy=slates)
+
+
+def plackett_luce(
+    log_weights: Tensor,
+    mask: Tensor,
+    slate_size: int,
+    *,
+    temperature: float = 1.0,
+    epsilon: float = 0.0,
+) -> SlateDistribution:
+    """Softmax of log-weights without replacement, mixed with uniform items."""
+    return SlateDistribution(log_weights, mask, slate_size, epsilon, temperature)

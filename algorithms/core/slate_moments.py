@@ -209,7 +209,7 @@ def _chunks(distribution: SlateDistribution) -> Iterator[SlateDistribution]:
     if rows >= batch:
         yield distribution
         return
-    for part in torch.arange(batch, device=distribution.mask.device).split(rows):
+    for part in torch.split(torch.arange(batch, device=distribution.mask.device), rows):
         yield _rows(distribution, part)
 
 

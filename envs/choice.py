@@ -64,15 +64,19 @@ def proportional_cascade(
 
 
 def _with_no_click(scores: Tensor, no_click_mass: float | Tensor) -> Tensor:
-    if not isinstance(no_click_mass, Tensor):
-        return torch.nn.functional.pad(scores, (0, 1), value=float(no_click_mass))
-    return torch.cat([scores, no_click_mass.expand(len(scores))[:, None]], dim=1)
+    batch, slots = scores.shape
+    # Laid out slot by slot, (K + 1, B), which torch goes through fastest.
+    scored = scores.new_empty((slots + 1, batch)).t()
+    scored[:, :-1] = scores
+    scored[:, -1] = no_click_mass
+    return scored
 
 
 def _refuse_negative(shifted: Tensor, min_normalizer: float) -> None:
-    if bool((shifted < 0).any()):
+    lowest = float(shifted.min())
+    if lowest < 0:
         raise ValueError(
-            f"a score lies {-float(shifted.min()):g} below min_normalizer ({min_normalizer}), "
+            f"a score lies {-lowest:g} below min_normalizer ({min_normalizer}), "
             "which gives a negative probability; lower min_normalizer"
         )
 
@@ -151,5 +155,4 @@ def choose(probabilities: Tensor, uniform: Tensor) -> Tensor:
         (B,) int64 in 0..K; K means no click.
     """
     cdf = probabilities.cumsum(dim=1)
-    cdf = cdf / cdf[:, -1:]
-    return (cdf <= uniform[:, None]).sum(dim=1)
+    return (cdf / cdf[:, -1:] <= uniform[:, None]).sum(dim=1)

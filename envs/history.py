@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from envs.constants import Constant
 from envs.spec import FeatureSpec
 
 HISTORY_CODE_VERSION = 1
@@ -66,8 +67,9 @@ class History:
 
     spec: FeatureSpec
     terms: tuple[Term, ...]
-    _decay: Tensor = field(init=False, repr=False, compare=False)
-    _gain: Tensor = field(init=False, repr=False, compare=False)
+    _decay: Constant = field(init=False, repr=False, compare=False)
+    _gain: Constant = field(init=False, repr=False, compare=False)
+    _only_sums: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Lay out the columns, which also checks every term's name."""
@@ -78,13 +80,14 @@ class History:
         gain = [
             term.scale for term, size in zip(self.terms, sizes, strict=True) for _ in range(size)
         ]
-        object.__setattr__(self, "_decay", torch.tensor(decay))
-        object.__setattr__(self, "_gain", torch.tensor(gain))
+        object.__setattr__(self, "_decay", Constant(decay))
+        object.__setattr__(self, "_gain", Constant(gain))
+        object.__setattr__(self, "_only_sums", all(value == 1.0 for value in decay))
 
     @property
     def size(self) -> int:
         """H, the number of columns of the state."""
-        return len(self._decay)
+        return len(self._decay.exact)
 
     @property
     def version(self) -> str:
@@ -120,12 +123,17 @@ class History:
         Returns:
             (B, H).
         """
-        decay, gain = self._coefficients(state)
-        if isinstance(elapsed, Tensor):
-            decay = decay ** elapsed[:, None]
-        elif elapsed != 1.0:
-            decay = decay**elapsed
-        return state * decay + self._inputs(shown, response, elapsed) * gain
+        if not self.terms:
+            return state
+        x, gain = self._inputs(shown, response, elapsed), self._gain.like(state)
+        if not self._only_sums:
+            decay = self._decay.like(state)
+            if isinstance(elapsed, Tensor):
+                decay = decay ** elapsed[:, None]
+            elif elapsed != 1.0:
+                decay = decay**elapsed
+            state = state * decay
+        return torch.addcmul(state, x, gain)
 
     def replay(self, shown: Tensor, response: Tensor, elapsed: Tensor | None = None) -> Tensor:
         """The states of whole sessions, before each step and after the last.
@@ -141,8 +149,8 @@ class History:
         steps, batch = response.shape[:2]
         passed = response.new_ones((steps, batch)) if elapsed is None else elapsed
         x = self._inputs(shown.flatten(0, 1), response.flatten(0, 1), passed.flatten())
-        decay, gain = self._coefficients(response)
-        x = (x * gain).view(steps, batch, -1)
+        decay = self._decay.like(response)
+        x = (x * self._gain.like(response)).view(steps, batch, -1)
         # Dividing by the decay since the start turns the recursion into one
         # cumulative sum, but underflows on long sessions; a loop over time
         # with whole rows of users is as fast and exact.
@@ -151,16 +159,9 @@ class History:
             states.append(states[-1] * decay ** passed[t][:, None] + x[t])
         return torch.stack(states)
 
-    def _coefficients(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        if self._decay.dtype != like.dtype or self._decay.device != like.device:
-            object.__setattr__(self, "_decay", self._decay.to(like))
-            object.__setattr__(self, "_gain", self._gain.to(like))
-        return self._decay, self._gain
-
     def _inputs(self, shown: Tensor, response: Tensor, elapsed: Tensor | float) -> Tensor:
-        click = response[..., self.spec.response_slice("click")].squeeze(-1)
-        item = torch.bmm(click[:, None], shown).squeeze(1)
-        answer = torch.bmm(click[:, None], response).squeeze(1)
+        click = response[..., self.spec.response_slice("click")].squeeze(-1).contiguous()
+        item, answer = _weighted_sum(click, shown), _weighted_sum(click, response)
         read: dict[str, Tensor] = {}
         columns = []
         for term in self.terms:
@@ -220,3 +221,11 @@ class History:
                 f"history term '{term.what}' names '{name}', which is none of: {allowed}"
             )
         return sizes[name]
+
+
+def _weighted_sum(weights: Tensor, rows: Tensor) -> Tensor:
+    """Weights (B, K) times rows (B, K, C), summed over K: (B, C)."""
+    positions = torch.arange(weights.numel(), device=weights.device).view_as(weights)
+    return torch.nn.functional.embedding_bag(
+        positions, rows.flatten(0, 1), per_sample_weights=weights, mode="sum"
+    )

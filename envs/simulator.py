@@ -10,16 +10,29 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from envs.history import History, Term
-from envs.noise import AddressedNoise, Draws, Noise, StreamNoise
+from envs.history import History
+from envs.noise import AddressedNoise, Noise, StreamNoise
+from envs.slates import check_positions, check_slates
 from envs.spec import FeatureSpec
+from envs.world import Outcome, State, World, check_sizes, consumed
 
-State = dict[str, Tensor]
+__all__ = [
+    "Observation",
+    "Outcome",
+    "Simulator",
+    "State",
+    "TorchSimulator",
+    "Transition",
+    "World",
+    "check_sizes",
+    "check_slates",
+    "consumed",
+]
 
 
 class Observation(NamedTuple):
@@ -46,22 +59,6 @@ class Observation(NamedTuple):
         return Observation(*map(function, self))
 
 
-class Outcome(NamedTuple):
-    """What one step of a world gives.
-
-    Attributes:
-        state: of the users afterwards.
-        response: to each shown document, (B, K, R).
-        reward: (B,).
-        terminated: (B,) bool, whether the user has left.
-    """
-
-    state: State
-    response: Tensor
-    reward: Tensor
-    terminated: Tensor
-
-
 class Transition(NamedTuple):
     """What one step of a simulator gives.
 
@@ -82,101 +79,6 @@ class Transition(NamedTuple):
     truncated: Tensor
     finished: Tensor
     final: Observation
-
-
-class World(abc.ABC):
-    """Users and documents as pure functions; parameters are attributes.
-
-    A subclass sets `spec`, `num_candidates`, `slate_size` and, where a session
-    may last for ever, `time_limit` in steps.
-    """
-
-    spec: FeatureSpec
-    num_candidates: int
-    slate_size: int
-    time_limit: int | None = None
-    default_history: ClassVar[tuple[Term, ...]] = ()
-
-    @abc.abstractmethod
-    def new_users(self, draws: Draws, dtype: torch.dtype, device: torch.device) -> State:
-        """States of fresh users, without candidates."""
-
-    @abc.abstractmethod
-    def new_candidates(self, state: State, draws: Draws) -> State:
-        """The candidates for the coming step, as entries to put into the state."""
-
-    @abc.abstractmethod
-    def transition(self, state: State, slate: Tensor, draws: Draws) -> Outcome:
-        """The user's reaction to a slate of candidate positions, (B, K)."""
-
-    @abc.abstractmethod
-    def observe(self, state: State) -> tuple[Tensor, Tensor]:
-        """User features (B, U) and candidate features (B, N, D)."""
-
-    def metrics(self, response: Tensor) -> dict[str, Tensor]:
-        """Numbers to report a step, (B,) each, by response feature of the clicked document."""
-        return consumed(self.spec, response)
-
-
-def consumed(spec: FeatureSpec, response: Tensor) -> dict[str, Tensor]:
-    """Single-column response features summed over clicked documents, (B,) each."""
-    click = response[..., spec.response_slice("click")].squeeze(-1)
-    return {
-        feature.name: (click * response[..., spec.response_slice(feature.name)].squeeze(-1)).sum(1)
-        for feature in spec.response
-        if feature.size == 1
-    }
-
-
-def check_sizes(num_candidates: int, slate_size: int) -> None:
-    """Refuse worlds that cannot fill a slate."""
-    for name, value in (("num_candidates", num_candidates), ("slate_size", slate_size)):
-        if value < 1:
-            raise ValueError(f"{name} is {value}; it must be at least 1")
-    if slate_size > num_candidates:
-        raise ValueError(
-            f"slate_size is {slate_size}, but only {num_candidates} candidates are offered; "
-            "lower slate_size or raise num_candidates"
-        )
-
-
-def check_slates(slates: Tensor, mask: Tensor, slate_size: int) -> None:
-    """Refuse slates that do not hold K distinct eligible positions.
-
-    Raises:
-        ValueError: wrong shape, a position out of range, repeated or ineligible.
-    """
-    batch, candidates = mask.shape
-    if slates.shape != (batch, slate_size):
-        raise ValueError(
-            f"slates have shape {tuple(slates.shape)}; expected {(batch, slate_size)}: "
-            f"{slate_size} positions for each of {batch} users"
-        )
-    low, high = (int(bound) for bound in torch.aminmax(slates))
-    if low < 0 or high >= candidates:
-        raise ValueError(
-            f"slates hold position {low if low < 0 else high}; "
-            f"allowed are 0 to {candidates - 1}, positions of the {candidates} candidates"
-        )
-    if slate_size == 1:
-        if not bool(mask.gather(1, slates).all()):
-            _explain_bad_slate(slates, mask)
-        return
-    shown = torch.zeros_like(mask, dtype=torch.uint8)
-    shown.scatter_add_(1, slates, torch.ones_like(slates, dtype=torch.uint8))
-    if bool((shown > mask).any()):
-        _explain_bad_slate(slates, mask)
-
-
-def _explain_bad_slate(slates: Tensor, mask: Tensor) -> None:
-    for row, slate in enumerate(slates.tolist()):
-        if len(set(slate)) < len(slate):
-            raise ValueError(f"slate {slate} of row {row} repeats a position; show each once")
-        for position in slate:
-            if not mask[row, position]:
-                raise ValueError(
-                    f"slate {slate} of row {row} shows position {position}, which is not eligible"
-                )
 
 
 class Simulator(abc.ABC):
@@ -278,81 +180,116 @@ class TorchSimulator(Simulator):
                 raise ValueError(f"noise is '{noise}'; allowed are 'addressed' and 'stream'")
         self._noise = source
         self._next_user = 0
-        self._mask = torch.ones(
-            (num_users, world.num_candidates), dtype=torch.bool, device=self._device
-        )
+        shape = (num_users, world.num_candidates)
+        self._mask = torch.ones(shape, dtype=torch.bool, device=self._device)
+        first = torch.arange(num_users, device=self._device)[:, None]
+        self._first_candidate = first * world.num_candidates
 
     @torch.no_grad()
     def reset(self, users: Tensor | None = None) -> Observation:
         """Start fresh sessions in all rows."""
         if users is None:
             users = torch.arange(self._next_user, self._next_user + self.num_users)
+        if users.shape != (self.num_users,):
+            raise ValueError(f"users have shape {tuple(users.shape)}; {self.num_users} play here")
         self._users = users.to(self._device)
         self._next_user = int(users.max()) + 1
         self._steps = torch.zeros_like(self._users)
-        draws = self._noise.at(self._users, self._steps)
-        self._state = self.world.new_users(draws, self._dtype, self._device)
-        self._state.update(self.world.new_candidates(self._state, draws))
+        self._draws = self._noise.at(self._users, self._steps)
+        self._state = self.world.new_users(self._draws, self._dtype, self._device)
         shape = (self.num_users, self.slate_size, self.spec.response_size)
         self._response = torch.zeros(shape, dtype=self._dtype, device=self._device)
         self._has_response = self._response[:, 0, :1]
         self._history = self.history.initial(self.num_users, self._response)
+        self._state |= self.world.new_candidates(self._state, self._draws)
         return self._observe()
 
     @torch.no_grad()
     def step(self, slates: Tensor) -> Transition:
         """Show every user a slate and replace those who finish."""
-        check_slates(slates, self._mask, self.slate_size)
-        _, shown = self._observed
-        shown = shown.gather(1, slates[:, :, None].expand(-1, -1, shown.shape[2]))
-        state, response, reward, terminated = self.world.transition(
-            self._state, slates, self._noise.at(self._users, self._steps)
-        )
+        check_positions(slates, self.num_users, self.num_candidates, self.slate_size)
+        outcome = self.world.transition(self._state, slates, self._draws)
+        self._state, response = outcome.state, outcome.response
         self._steps = self._steps + 1
-        self._history = self.history.update(self._history, shown, response)
+        if self.history.terms:
+            shown = self._shown(slates)
+            self._history = self.history.update(self._history, shown, response)
         self._response, self._has_response = response, torch.ones_like(self._has_response)
-        truncated = torch.zeros_like(terminated)
-        if self.time_limit is not None:
-            truncated = (self._steps >= self.time_limit) & ~terminated
-        draws = self._noise.at(self._users, self._steps)
-        self._state = {**state, **self.world.new_candidates(state, draws)}
-        observation = self._observe()
-        finished = (terminated | truncated).nonzero().squeeze(1)
-        final = observation.map(lambda field: field[finished])
-        if len(finished):
-            self._replace(finished)
-            observation = self._observe()
-        return Transition(observation, response, reward, terminated, truncated, finished, final)
+        if self.time_limit is None:
+            truncated = torch.zeros_like(outcome.terminated)
+            finished = outcome.terminated.nonzero().squeeze(1)
+        else:
+            truncated = (self._steps >= self.time_limit) & ~outcome.terminated
+            finished = (outcome.terminated | truncated).nonzero().squeeze(1)
+        final = self._finish(finished)
+        # After the replacement, so that one call draws the candidates of every row.
+        self._draws = self._noise.at(self._users, self._steps)
+        self._state = {**self._state, **self.world.new_candidates(self._state, self._draws)}
+        return Transition(
+            self._observe(),
+            response,
+            outcome.reward,
+            outcome.terminated,
+            truncated,
+            finished,
+            final,
+        )
 
+    @torch.no_grad()
     def restart(self, rows: Tensor) -> Observation:
         """End the sessions of some rows, (F,) int64, and start fresh ones there."""
-        self._replace(rows)
+        rows = rows.to(self._device)
+        fresh = self._replace(rows)
+        draws = self._noise.at(self._users[rows], self._steps[rows])
+        self._put(rows, self.world.new_candidates(fresh, draws))
+        self._draws = self._noise.at(self._users, self._steps)
         return self._observe()
 
-    def _replace(self, rows: Tensor) -> None:
+    def _shown(self, slates: Tensor) -> Tensor:
+        """Features of the documents on the slates, (B, K, D)."""
+        rows = (slates + self._first_candidate).view(-1)
+        candidates = self._observation.candidates.flatten(0, 1)
+        return candidates.index_select(0, rows).view(*slates.shape, -1)
+
+    def _finish(self, rows: Tensor) -> Observation:
+        """The last observation of rows whose session ended, which new users take over."""
+        if not len(rows):
+            return self._observation.map(lambda field: field[:0])
+        state = {key: value.index_select(0, rows) for key, value in self._state.items()}
+        draws = self._noise.at(self._users[rows], self._steps[rows])
+        user, candidates = self.world.observe(state | self.world.new_candidates(state, draws))
+        kept = (self._mask, self._response, self._has_response, self._history)
+        final = Observation(user, candidates, *(field.index_select(0, rows) for field in kept))
+        self._replace(rows)
+        return final
+
+    def _replace(self, rows: Tensor) -> State:
+        """New users in some rows, still without candidates; their states."""
         users = torch.arange(
             self._next_user, self._next_user + len(rows), device=self._device, dtype=torch.int64
         )
         self._next_user += len(rows)
-        self._users, self._steps = self._users.clone(), self._steps.clone()
-        self._users[rows], self._steps[rows] = users, 0
+        # New tensors, not in-place writes: earlier observations must not change.
+        self._users = self._users.index_copy(0, rows, users)
+        self._steps = self._steps.index_fill(0, rows, 0)
         draws = self._noise.at(users, torch.zeros_like(users))
         fresh = self.world.new_users(draws, self._dtype, self._device)
-        fresh.update(self.world.new_candidates(fresh, draws))
-        self._state = {
-            key: value.index_copy(0, rows, fresh[key]) for key, value in self._state.items()
-        }
-        # New tensors, not in-place writes: earlier observations must not change.
+        self._put(rows, fresh)
         self._response = self._response.index_fill(0, rows, 0.0)
         self._has_response = self._has_response.index_fill(0, rows, 0.0)
         self._history = self._history.index_fill(0, rows, 0.0)
+        return fresh
+
+    def _put(self, rows: Tensor, entries: State) -> None:
+        changed = {key: self._state[key].index_copy(0, rows, entries[key]) for key in entries}
+        self._state = {**self._state, **changed}
 
     def _observe(self) -> Observation:
-        self._observed = self.world.observe(self._state)
-        user, candidates = self._observed
-        return Observation(
+        user, candidates = self.world.observe(self._state)
+        self._observation = Observation(
             user, candidates, self._mask, self._response, self._has_response, self._history
         )
+        return self._observation
 
     def get_state(self) -> dict[str, Any]:
         """All that is needed to continue with the same numbers, as tensors on the CPU."""
@@ -370,6 +307,7 @@ class TorchSimulator(Simulator):
             "noise": self._noise.get_state(),
         }
 
+    @torch.no_grad()
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue from `get_state`."""
         tensors = {key: value.to(self._device) for key, value in state["tensors"].items()}
@@ -383,11 +321,12 @@ class TorchSimulator(Simulator):
         }
         self._next_user = state["next_user"]
         self._noise.set_state(state["noise"])
+        self._draws = self._noise.at(self._users, self._steps)
         self._observe()
 
     def observe(self) -> Observation:
         """The current observation, as after `reset` or `step`."""
-        return self._observe()
+        return self._observation
 
     def metrics(self, response: Tensor) -> dict[str, Tensor]:
         """Numbers to report a step, (B,) each."""

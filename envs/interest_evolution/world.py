@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from envs.choice import ChoiceModel, choose
+from envs.constants import Constant
 from envs.history import Term
 from envs.noise import Draws
-from envs.simulator import Outcome, State, World, check_sizes
 from envs.spec import FeatureSpec, category, number, vector
+from envs.world import Outcome, State, World, check_sizes
 
 
 class Purpose(IntEnum):
@@ -58,9 +59,10 @@ class InterestEvolution(World):
 
     ## Arguments
     `num_candidates`, `slate_size`, `num_topics`, `choice_model` (any of
-    RecSim's four; multinomial proportional in Google's environment),
-    `no_click_mass`, `time_budget` in minutes, `show_quality` (False hides the
-    quality of shown documents from the responses).
+    RecSim's four; multinomial proportional in Google's environment) with
+    `no_click_mass`, `min_normalizer`, `attention_prob` and `score_scaling`,
+    `time_budget` in minutes, `show_quality` (False hides the quality of shown
+    documents from the responses).
 
     ## Version
     v1: the dynamics of recsim 0.2.4.
@@ -90,6 +92,9 @@ class InterestEvolution(World):
         num_topics: int = 20,
         choice_model: str = "multinomial_proportional",
         no_click_mass: float = 1.0,
+        min_normalizer: float = -1.0,
+        attention_prob: float = 0.65,
+        score_scaling: float = 0.05,
         time_budget: float = 200.0,
         show_quality: bool = True,
     ) -> None:
@@ -102,9 +107,10 @@ class InterestEvolution(World):
             )
         self.num_candidates, self.slate_size = num_candidates, slate_size
         self.num_topics, self.time_budget = num_topics, time_budget
-        self.choice = ChoiceModel(choice_model, no_click_mass=no_click_mass)
+        self.choice = ChoiceModel(
+            choice_model, no_click_mass, min_normalizer, attention_prob, score_scaling
+        )
         self.show_quality = show_quality
-        self.topic_quality = topic_quality(num_topics)
         response = [number("click", 0, 1), category("cluster_id", num_topics)]
         response.append(number("liked", 0, 1))
         if show_quality:
@@ -120,12 +126,18 @@ class InterestEvolution(World):
             self.default_history = tuple(  # type: ignore[misc]
                 term for term in self.default_history if "quality" not in term.what
             )
+        self._one_hot = Constant(torch.eye(num_topics))
+        self._topic_quality = Constant(topic_quality(num_topics))
+        # A row of the response to each topic, all but the topic still zero.
+        shown = torch.zeros(num_topics, self.spec.response_size)
+        columns = self.spec.response_slice("cluster_id")
+        shown[:, columns] = torch.arange(2)[:, None] if num_topics == 2 else torch.eye(num_topics)
+        self._shown = Constant(shown)
 
     def new_users(self, draws: Draws, dtype: torch.dtype, device: torch.device) -> State:
         """Interests (B, topics) and budget (B,) in minutes."""
         interests = draws.uniform(Purpose.INTERESTS, self.num_topics) * 2 - 1
         budget = torch.full((len(interests),), self.time_budget, dtype=dtype, device=device)
-        self._to(interests)
         return {"interests": interests, "budget": budget}
 
     def new_candidates(self, state: State, draws: Draws) -> State:
@@ -135,57 +147,62 @@ class InterestEvolution(World):
 
     def observe(self, state: State) -> tuple[Tensor, Tensor]:
         """Interests, and topics as one-hot vectors."""
-        return state["interests"], self._one_hot[state["topic"]]
+        interests, topic = state["interests"], state["topic"]
+        one_hot = self._one_hot.like(interests).index_select(0, topic.view(-1))
+        return interests, one_hot.view(*topic.shape, self.num_topics)
 
     def transition(self, state: State, slate: Tensor, draws: Draws) -> Outcome:
         """Choice, watch time, interests, budget, end: RecSim's order."""
         interests, budget = state["interests"], state["budget"]
-        self._to(interests)
-        topic = state["topic"].gather(1, slate)
-        quality = self.topic_quality[topic] + self.quality_stddev * draws.normal(
-            Purpose.QUALITY, slate
-        )
-        probabilities = self.choice.probabilities(interests.gather(1, topic))
-        chosen = choose(probabilities, draws.uniform(Purpose.CHOICE, 1)[:, 0])
-        slots = torch.arange(slate.shape[1], device=slate.device)
-        click = (slots == chosen[:, None]).to(interests)
-        clicked = click.sum(dim=1)
+        # Numbers lie slot by slot, (K, B), which torch goes through fastest.
+        topic = state["topic"].gather(1, slate).t().contiguous()
+        quality = self._topic_quality.like(interests).index_select(0, topic.view(-1))
+        noise = draws.normal(Purpose.QUALITY, slate).t()
+        quality = torch.add(quality.view_as(topic), noise, alpha=self.quality_stddev)
+        affinity = interests.t().gather(0, topic)
+        chosen = choose(self.choice.probabilities(affinity.t()), _one(draws, Purpose.CHOICE))
+        clicked = chosen < len(topic)
 
-        watch_time = clicked * budget.clamp(max=self.video_minutes)
-        slot = chosen.clamp(max=slate.shape[1] - 1)[:, None]
-        watched_topic = topic.gather(1, slot)
-        watched_quality = quality.gather(1, slot)[:, 0]
-
-        x = interests.gather(1, watched_topic)[:, 0]
+        watch_time = budget.clamp(max=self.video_minutes) * clicked
+        slot = chosen.clamp(max=len(topic) - 1)[None]
+        watched_topic = topic.gather(0, slot)[0]
+        x = affinity.gather(0, slot)[0]
+        # A click moves the interest towards the topic more often than away from it.
         size = (0.3 - 0.3 * x.abs()) * (1 - x)
-        towards = draws.uniform(Purpose.DIRECTION, 1)[:, 0] < (x + 1) / 2
-        moved = (x + torch.where(towards, size, -size)).clamp(-1, 1)
-        moved = torch.where(clicked > 0, moved, x)
-        interests = interests.scatter(1, watched_topic, moved[:, None])
-
+        away = _one(draws, Purpose.DIRECTION) >= (x + 1) / 2
+        moved = (x + torch.where(away, -size, size)).clamp(-1, 1)
+        moved = torch.where(clicked, moved, x)
         budget = (
             budget
             - watch_time
-            + self.extension * watch_time * watched_quality
-            - (1 - clicked) * self.step_penalty
+            + self.extension * watch_time * quality.gather(0, slot)[0]
+            - ~clicked * self.step_penalty
         )
-        columns = [click[..., None], self._category[topic], torch.zeros_like(click)[..., None]]
-        if self.show_quality:
-            columns.append(quality[..., None])
-        columns.append((click * watch_time[:, None])[..., None])
-        response = torch.cat(columns, dim=2)
-        return Outcome(
-            {"interests": interests, "budget": budget}, response, watch_time, budget <= 0
-        )
+        state = {
+            "interests": interests.scatter(1, watched_topic[:, None], moved[:, None]),
+            "budget": budget,
+        }
+        response = self._respond(topic, quality, chosen, watch_time)
+        return Outcome(state, response, watch_time, budget <= 0)
 
-    def _to(self, like: Tensor) -> None:
-        """Keep the constant tables in the state's dtype and on its device."""
-        table = getattr(self, "_one_hot", None)
-        if table is None or table.dtype != like.dtype or table.device != like.device:
-            self.topic_quality = topic_quality(self.num_topics).to(like)
-            self._one_hot = torch.eye(self.num_topics, dtype=like.dtype, device=like.device)
-            two = torch.arange(2, dtype=like.dtype, device=like.device)[:, None]
-            self._category = two if self.num_topics == 2 else self._one_hot
+    def _respond(
+        self, topic: Tensor, quality: Tensor, chosen: Tensor, watch_time: Tensor
+    ) -> Tensor:
+        """The response (B, K, R); topics and qualities are (K, B)."""
+        slots, batch = topic.shape
+        rows = self._shown.like(quality).index_select(0, topic.t().reshape(-1))
+        response = rows.view(batch, slots, -1)
+        click = chosen == torch.arange(slots, device=chosen.device)[:, None]
+        response[..., 0] = click.t()
+        if self.show_quality:
+            response[..., -2] = quality.t()
+        response[..., -1] = (click * watch_time).t()
+        return response
+
+
+def _one(draws: Draws, purpose: Purpose) -> Tensor:
+    """One uniform number a user, (B,)."""
+    return draws.uniform(purpose, 1).squeeze(1)
 
 
 def topic_quality(num_topics: int) -> Tensor:

@@ -75,7 +75,7 @@ class LongTermSatisfaction(World):
 
     def __init__(
         self,
-        num_candidates: int = 10,
+        num_candidates: int = 20,
         slate_size: int = 1,
         memory_discount: float = 0.7,
         sensitivity: float = 0.01,

@@ -1,0 +1,95 @@
+"""The contract of a world: users and documents as pure functions on tensors."""
+
+from __future__ import annotations
+
+import abc
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from envs.history import Term
+from envs.noise import Draws
+from envs.spec import FeatureSpec
+
+State = dict[str, Tensor]
+
+
+class Outcome(NamedTuple):
+    """What one step of a world gives.
+
+    Attributes:
+        state: of the users afterwards.
+        response: to each shown document, (B, K, R).
+        reward: (B,).
+        terminated: (B,) bool, whether the user has left.
+    """
+
+    state: State
+    response: Tensor
+    reward: Tensor
+    terminated: Tensor
+
+
+class World(abc.ABC):
+    """Users and documents as pure functions; parameters are attributes.
+
+    A subclass sets `spec`, `num_candidates`, `slate_size` and, where a session
+    may last for ever, `time_limit` in steps.
+    """
+
+    spec: FeatureSpec
+    num_candidates: int
+    slate_size: int
+    time_limit: int | None = None
+    default_history: ClassVar[tuple[Term, ...]] = ()
+
+    @abc.abstractmethod
+    def new_users(self, draws: Draws, dtype: torch.dtype, device: torch.device) -> State:
+        """States of fresh users, without candidates: entries whose first axis is B."""
+
+    @abc.abstractmethod
+    def new_candidates(self, state: State, draws: Draws) -> State:
+        """The candidates for the coming step, as entries to put into the state.
+
+        They are drawn anew before every step; `state` holds what `new_users` and
+        `transition` give.
+        """
+
+    @abc.abstractmethod
+    def transition(self, state: State, slate: Tensor, draws: Draws) -> Outcome:
+        """The user's reaction to a slate of candidate positions, (B, K) int64.
+
+        Gives a state with the entries that `new_users` gives, and writes into
+        no tensor of the state it got: observations may share them.
+        """
+
+    @abc.abstractmethod
+    def observe(self, state: State) -> tuple[Tensor, Tensor]:
+        """User features (B, U) and candidate features (B, N, D)."""
+
+    def metrics(self, response: Tensor) -> dict[str, Tensor]:
+        """Numbers to report a step, (B,) each, by response feature of the clicked document."""
+        return consumed(self.spec, response)
+
+
+def consumed(spec: FeatureSpec, response: Tensor) -> dict[str, Tensor]:
+    """Single-column response features summed over clicked documents, (B,) each."""
+    click = response[..., spec.response_slice("click")].squeeze(-1)
+    return {
+        feature.name: (click * response[..., spec.response_slice(feature.name)].squeeze(-1)).sum(1)
+        for feature in spec.response
+        if feature.size == 1
+    }
+
+
+def check_sizes(num_candidates: int, slate_size: int) -> None:
+    """Refuse worlds that cannot fill a slate."""
+    for name, value in (("num_candidates", num_candidates), ("slate_size", slate_size)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}; it must be at least 1")
+    if slate_size > num_candidates:
+        raise ValueError(
+            f"slate_size is {slate_size}, but only {num_candidates} candidates are offered; "
+            "lower slate_size or raise num_candidates"
+        )

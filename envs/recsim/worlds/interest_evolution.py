@@ -1,0 +1,182 @@
+"""Google's interest evolution, with its faults put right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from envs.choice import ChoiceModel
+from envs.interest_evolution import InterestEvolution
+from envs.recsim.choice import choice_features, google_choice_model
+from envs.recsim.composition import Composition, compose
+from envs.recsim.importing import recsim_importable
+from envs.recsim.worlds import with_defaults
+
+with recsim_importable():
+    from recsim.environments import interest_evolution as google
+
+
+def composition(
+    parameters: Mapping[str, Any], resample_documents: bool = True, dense_features: bool = False
+) -> Composition:
+    """The world with the arguments of `envs.interest_evolution.InterestEvolution`.
+
+    Args:
+        parameters: of the torch world.
+        resample_documents: whether candidates are drawn anew at every step.
+        dense_features: draw documents by RecSim's `IEvVideoSampler`, with all
+            features uniform on [-1, 1], instead of one-hot topics.
+    """
+    world = InterestEvolution(**with_defaults(InterestEvolution, parameters))
+    choice = _for_dense(world) if dense_features else world.choice
+    users = UserStates(world.num_topics, world.time_budget, choice)
+    videos = Videos(world.num_topics)
+    responses = Responses(world.num_topics, world.show_quality)
+    sampler = google.IEvVideoSampler if dense_features else VideoSampler
+    return compose(
+        user_model=lambda: UserModel(world.slate_size, choice, users, responses),
+        document_sampler=lambda: sampler(doc_ctor=videos),
+        reward=google.clicked_watchtime_reward,
+        num_candidates=world.num_candidates,
+        slate_size=world.slate_size,
+        resample_documents=resample_documents,
+        user_feature="interests",
+        appeal=("interests", "features"),
+        default_history=world.default_history,
+    )
+
+
+def _for_dense(world: InterestEvolution) -> ChoiceModel:
+    """Dense features score from -topics to topics, where one-hot ones keep to [-1, 1]."""
+    if world.choice.name == "exponential_cascade":
+        raise ValueError(
+            "choice_model is 'exponential_cascade', but dense features score too high for it; "
+            "choose multinomial_logit, multinomial_proportional or proportional_cascade"
+        )
+    return replace(
+        world.choice,
+        min_normalizer=-float(world.num_topics),
+        score_scaling=world.choice.score_scaling / world.num_topics,
+    )
+
+
+@dataclass(frozen=True)
+class Videos:
+    """Makes videos of a number of topics, which RecSim keeps in a class attribute."""
+
+    NUM_FEATURES: int
+    MAX_VIDEO_LENGTH: float = google.IEvVideo.MAX_VIDEO_LENGTH
+
+    def __call__(self, **features: Any) -> Video:
+        """A video; dense ones get their strongest feature as the topic they lack."""
+        features.setdefault("cluster_id", int(np.argmax(features["features"])))
+        features["video_length"] = max(0.0, features["video_length"])
+        return Video(**features)
+
+
+class Video(google.IEvVideo):  # type: ignore[misc]
+    """RecSim's video, whose space follows its own number of features."""
+
+    def observation_space(self) -> spaces.Box:
+        """Features in [-1, 1]."""
+        return spaces.Box(-1.0, 1.0, (len(self.features),), np.float32)
+
+
+class VideoSampler(google.UtilityModelVideoSampler):  # type: ignore[misc]
+    """RecSim's sampler, which loses a topic where 70 and 30 % of them are not whole."""
+
+    def __init__(self, doc_ctor: Videos) -> None:
+        """Mean qualities for every topic: the good side gets what rounding lost."""
+        super().__init__(doc_ctor=doc_ctor)
+        bad = int(self._num_clusters * 0.7)
+        good = self._num_clusters - bad
+        self.cluster_means = np.concatenate([np.linspace(-3, 0, bad), np.linspace(0, 3, good)])
+
+    @property
+    def num_clusters(self) -> int:
+        """The number of topics."""
+        return int(self._num_clusters)
+
+
+@dataclass(frozen=True)
+class UserStates:
+    """Makes users; RecSim keeps the number of topics in a class and the budget in code."""
+
+    NUM_FEATURES: int
+    time_budget: float
+    choice: ChoiceModel
+
+    def __call__(self, **features: Any) -> UserState:
+        """A user with this budget and these parameters of choice."""
+        return UserState(
+            **{**features, **choice_features(self.choice), "time_budget": self.time_budget}
+        )
+
+
+class UserState(google.IEvUserState):  # type: ignore[misc]
+    """RecSim's user, whose observation is not changed by what happens next."""
+
+    def observation_space(self) -> spaces.Box:
+        """Interests in [-1, 1]."""
+        return spaces.Box(-1.0, 1.0, self.user_interests.shape, np.float32)
+
+    def create_observation(self) -> Any:
+        """A copy, because RecSim updates interests in place."""
+        return self.user_interests.copy()
+
+
+class UserModel(google.IEvUserModel):  # type: ignore[misc]
+    """RecSim's user model with any of its choice models."""
+
+    def __init__(
+        self, slate_size: int, choice: ChoiceModel, users: UserStates, responses: Responses
+    ) -> None:
+        """One user of these constructors."""
+        super().__init__(
+            slate_size,
+            choice_model_ctor=lambda features: google_choice_model(choice),
+            response_model_ctor=responses,
+            user_state_ctor=users,
+        )
+
+
+@dataclass(frozen=True)
+class Responses:
+    """Makes responses whose space follows the number of topics."""
+
+    num_topics: int
+    show_quality: bool
+
+    def __call__(self) -> Response:
+        """The response to a document that is not clicked."""
+        return Response(self.show_quality)
+
+    def response_space(self) -> spaces.Dict:
+        """RecSim's, with this number of topics, with or without the quality."""
+        entries = {
+            **google.IEvResponse.response_space().spaces,
+            "cluster_id": spaces.Discrete(self.num_topics),
+        }
+        if not self.show_quality:
+            del entries["quality"]
+        return spaces.Dict(entries)
+
+
+class Response(google.IEvResponse):  # type: ignore[misc]
+    """RecSim's response, which may keep the quality to itself."""
+
+    def __init__(self, show_quality: bool) -> None:
+        """The response to a document that is not clicked."""
+        super().__init__()
+        self._show_quality = show_quality
+
+    def create_observation(self) -> dict[str, Any]:
+        """What the recommender sees of it."""
+        seen: dict[str, Any] = super().create_observation()
+        if not self._show_quality:
+            del seen["quality"]
+        return seen

@@ -151,6 +151,7 @@ class TorchSimulator(Simulator):
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
         source: Noise | None = None,
+        replace: bool = True,
     ) -> None:
         """Set a simulator up; call `reset` before the first step.
 
@@ -163,6 +164,9 @@ class TorchSimulator(Simulator):
             dtype: float32, or float64 for exact comparisons.
             device: where the users live.
             source: a noise source to use instead of `noise` and `seed`.
+            replace: whether a user who finishes is replaced; otherwise the row
+                gives zeros as responses and rewards and never finishes again,
+                and its observations mean nothing.
         """
         if num_users < 1:
             raise ValueError(f"num_users is {num_users}; it must be at least 1")
@@ -178,7 +182,7 @@ class TorchSimulator(Simulator):
                 source = StreamNoise(seed, dtype, self._device)
             else:
                 raise ValueError(f"noise is '{noise}'; allowed are 'addressed' and 'stream'")
-        self._noise = source
+        self._noise, self._replaces = source, replace
         self._next_user = 0
         shape = (num_users, world.num_candidates)
         self._mask = torch.ones(shape, dtype=torch.bool, device=self._device)
@@ -195,6 +199,7 @@ class TorchSimulator(Simulator):
         self._users = users.to(self._device)
         self._next_user = int(users.max()) + 1
         self._steps = torch.zeros_like(self._users)
+        self._over = torch.zeros_like(self._users, dtype=torch.bool)
         self._draws = self._noise.at(self._users, self._steps)
         self._state = self.world.new_users(self._draws, self._dtype, self._device)
         shape = (self.num_users, self.slate_size, self.spec.response_size)
@@ -209,6 +214,8 @@ class TorchSimulator(Simulator):
         """Show every user a slate and replace those who finish."""
         check_positions(slates, self.num_users, self.num_candidates, self.slate_size)
         outcome = self.world.transition(self._state, slates, self._draws)
+        if not self._replaces:
+            outcome = self._silence(outcome)
         self._state, response = outcome.state, outcome.response
         self._steps = self._steps + 1
         if self.history.terms:
@@ -220,6 +227,8 @@ class TorchSimulator(Simulator):
             finished = outcome.terminated.nonzero().squeeze(1)
         else:
             truncated = (self._steps >= self.time_limit) & ~outcome.terminated
+            if not self._replaces:
+                truncated &= ~self._over
             finished = (outcome.terminated | truncated).nonzero().squeeze(1)
         final = self._finish(finished)
         # After the replacement, so that one call draws the candidates of every row.
@@ -260,8 +269,20 @@ class TorchSimulator(Simulator):
         user, candidates = self.world.observe(state | self.world.new_candidates(state, draws))
         kept = (self._mask, self._response, self._has_response, self._history)
         final = Observation(user, candidates, *(field.index_select(0, rows) for field in kept))
-        self._replace(rows)
+        if self._replaces:
+            self._replace(rows)
+        else:
+            self._over = self._over.index_fill(0, rows, True)
         return final
+
+    def _silence(self, outcome: Outcome) -> Outcome:
+        """Nothing comes back from rows whose session is over."""
+        return Outcome(
+            outcome.state,
+            outcome.response.masked_fill(self._over[:, None, None], 0.0),
+            outcome.reward.masked_fill(self._over, 0.0),
+            outcome.terminated & ~self._over,
+        )
 
     def _replace(self, rows: Tensor) -> State:
         """New users in some rows, still without candidates; their states."""
@@ -272,6 +293,7 @@ class TorchSimulator(Simulator):
         # New tensors, not in-place writes: earlier observations must not change.
         self._users = self._users.index_copy(0, rows, users)
         self._steps = self._steps.index_fill(0, rows, 0)
+        self._over = self._over.index_fill(0, rows, False)
         draws = self._noise.at(users, torch.zeros_like(users))
         fresh = self.world.new_users(draws, self._dtype, self._device)
         self._put(rows, fresh)
@@ -296,6 +318,7 @@ class TorchSimulator(Simulator):
         tensors = {
             "users": self._users,
             "steps": self._steps,
+            "over": self._over,
             "response": self._response,
             "has_response": self._has_response,
             "history": self._history,
@@ -312,6 +335,7 @@ class TorchSimulator(Simulator):
         """Continue from `get_state`."""
         tensors = {key: value.to(self._device) for key, value in state["tensors"].items()}
         self._users, self._steps = tensors["users"], tensors["steps"]
+        self._over = tensors["over"]
         self._response, self._has_response = tensors["response"], tensors["has_response"]
         self._history = tensors["history"]
         self._state = {

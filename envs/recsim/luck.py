@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-from numpy.random import MT19937, SeedSequence
+from numpy.random import MT19937, SeedSequence, mtrand
 
 _LOCK = threading.RLock()
 _kept = False
@@ -59,7 +59,7 @@ def global_generator_kept() -> Iterator[None]:
     """
     global _kept
     with _LOCK:
-        generator = np.random.get_bit_generator()
+        generator = mtrand.get_bit_generator()
         # Exchanging generators forgets the second half of a Gaussian pair.
         # Keeping it costs 70 microseconds, so only the outermost block does.
         outermost, _kept = not _kept, True
@@ -67,7 +67,7 @@ def global_generator_kept() -> Iterator[None]:
         try:
             yield
         finally:
-            np.random.set_bit_generator(generator)
+            mtrand.set_bit_generator(generator)
             _kept = not outermost
             if state is not None and isinstance(generator, MT19937):
                 np.random.set_state(state)
@@ -79,4 +79,4 @@ def use(stream: MT19937) -> None:
     The second half of a Gaussian pair is never carried from one use to the
     next, so the stream alone is a user's whole luck.
     """
-    np.random.set_bit_generator(stream)
+    mtrand.set_bit_generator(stream)

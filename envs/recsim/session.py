@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]
 import numpy as np
 
 from envs.recsim.composition import Composition
@@ -107,7 +107,8 @@ class Session:
     def get_state(self) -> bytes:
         """All that is needed to continue with the same numbers."""
         fields = {key: value for key, value in vars(self).items() if key != "_composition"}
-        return cloudpickle.dumps(fields)
+        content: bytes = cloudpickle.dumps(fields)
+        return content
 
     @classmethod
     def from_state(cls, composition: Composition, state: bytes) -> Session:

@@ -73,7 +73,8 @@ class Videos:
 
     def __call__(self, **features: Any) -> Video:
         """A video; dense ones get their strongest feature as the topic they lack."""
-        features.setdefault("cluster_id", int(np.argmax(features["features"])))
+        if "cluster_id" not in features:
+            features["cluster_id"] = int(np.argmax(features["features"]))
         features["video_length"] = max(0.0, features["video_length"])
         return Video(**features)
 

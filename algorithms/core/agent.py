@@ -9,11 +9,11 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
+from algorithms.core.fragment import Fragment
 from algorithms.core.slates import SlateDistribution
 from envs.history import History
 from envs.simulator import Observation
@@ -57,9 +57,13 @@ class Agent(nn.Module, abc.ABC):
         history: what it remembers of a session.
         slate_size: K.
         settings: everything else that is needed to build it again, as plain data.
+        needs_target: whether learning bootstraps from an older copy of the weights.
+        fixed_exploration: the one way it acts, for agents that have no best slate.
     """
 
-    name: str
+    name: ClassVar[str]
+    needs_target: bool = False
+    fixed_exploration: ClassVar[Exploration | None] = None
 
     def __init__(
         self, spec: FeatureSpec, history: History, slate_size: int, settings: Mapping[str, Any]
@@ -72,6 +76,20 @@ class Agent(nn.Module, abc.ABC):
     @abc.abstractmethod
     def decide(self, observation: Observation, slate_size: int) -> Decision:
         """Rank the candidates of a batch of observations."""
+
+    def learn_columns(self, fragment: Fragment) -> dict[str, Tensor]:
+        """What the learner needs of a fragment, rows first, (rows, ...) each."""
+        raise TypeError(f"{self.name} does not learn")
+
+    def predict(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Outputs with gradients for rows of `learn_columns`."""
+        raise TypeError(f"{self.name} does not learn")
+
+    def loss(
+        self, columns: dict[str, Tensor], predicted: dict[str, Tensor], target: Agent | None
+    ) -> dict[str, Tensor]:
+        """What to minimise, as `loss`, with other scalars to report."""
+        raise TypeError(f"{self.name} does not learn")
 
     def distribution(
         self,
@@ -96,8 +114,3 @@ def slate_distribution(
         temperature=exploration.temperature,
         greedy=decision.best,
     )
-
-
-def agent_seed(seed: int) -> torch.Generator:
-    """A generator for an agent's own draws, apart from the simulator's."""
-    return torch.Generator().manual_seed(seed)

@@ -57,7 +57,7 @@ class Fragment:
         return torch.stack([getattr(step.observation, name) for step in self.steps])
 
     def happened(self, name: str) -> Tensor:
-        """A transition field of each step (response, reward, terminated, truncated), (T, B, ...)."""
+        """A transition field of each step, such as `reward`, (T, B, ...)."""
         return torch.stack([getattr(step.transition, name) for step in self.steps])
 
     def extra(self, name: str) -> Tensor:

@@ -72,7 +72,9 @@ class SlateQNetwork(nn.Module):
 
     def no_click_value(self, code: Tensor) -> Tensor:
         """Q(s, no click), (B,)."""
-        return code[:, 0] * self.value_scale if self.learned_no_click else torch.zeros_like(code[:, 0])
+        return (
+            code[:, 0] * self.value_scale if self.learned_no_click else torch.zeros_like(code[:, 0])
+        )
 
     def item_values(self, code: Tensor, candidates: Tensor) -> Tensor:
         """Q(s, i), (B, N), of candidates (B, N, D)."""
@@ -86,7 +88,9 @@ class SlateQNetwork(nn.Module):
         start = 1 + group * (self._item_width + 1)
         weights = code[:, start : start + self._item_width]
         bias = code[:, start + self._item_width : start + self._item_width + 1]
-        return torch.baddbmm(bias[:, :, None], self.item(candidates), weights[:, :, None]).squeeze(2)
+        return torch.baddbmm(bias[:, :, None], self.item(candidates), weights[:, :, None]).squeeze(
+            2
+        )
 
 
 def _layers(size: int, widths: Sequence[int], layer_norm: bool) -> nn.Sequential:

@@ -1,0 +1,1 @@
+"""Thin adapters between the columnar core and RLlib's new API stack."""

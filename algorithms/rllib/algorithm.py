@@ -1,0 +1,178 @@
+"""The training step that every columnar algorithm shares."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS,
+    EPISODE_LEN_MEAN,
+    EPISODE_RETURN_MEAN,
+    LEARNER_RESULTS,
+    NUM_ENV_STEPS_SAMPLED,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+)
+
+from algorithms.core.agent import Agent
+from algorithms.core.fragment import Sample
+from algorithms.rllib.config import ColumnarConfig
+
+logger = logging.getLogger(__name__)
+_REMOTE = "remote_env_runners"
+_PROGRESS = "progress"
+
+
+class ColumnarAlgorithm(Algorithm):
+    """Samples a fragment on every runner, learns from the rows, repeats.
+
+    Attributes:
+        env_steps: user-steps sampled so far.
+        updates: batches learned from so far; the policy's version.
+        cpu: CPU-seconds by purpose, of this process and the runners.
+    """
+
+    config: ColumnarConfig
+
+    def setup(self, config: ColumnarConfig) -> None:
+        """Set the counters, then build runners and learner."""
+        self.env_steps = self.updates = 0
+        self.cpu = {"simulate": 0.0, "inference": 0.0, "gradients": 0.0}
+        super().setup(config)
+
+    def training_step(self) -> None:
+        """Sample, learn, report."""
+        samples = self._sample()
+        if not samples:
+            logger.warning("No worker returned a fragment; waiting for replacements.")
+            time.sleep(1.0)
+            return
+        before = self.env_steps
+        self.env_steps += sum(sample.steps for sample in samples)
+        self.learn(samples, before)
+        self._report(samples)
+
+    def learn(self, samples: list[Sample], before: int) -> None:
+        """Learn from fresh samples; `before` user-steps came earlier."""
+        columns = concatenate([sample.columns for sample in samples])
+        self.update(columns, before, sum(sample.steps for sample in samples))
+
+    def update(self, columns: Mapping[str, Any], before: int, steps: int) -> None:
+        """Hand rows to the learner(s)."""
+        count = len(next(iter(columns.values())))
+        batch = MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(columns)}, count)
+        results = self.learner_group.update(
+            batch=batch,
+            timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: before},
+            steps_in_batch=steps,
+        )
+        self.updates += 1
+        self.metrics.aggregate(results, key=LEARNER_RESULTS)
+
+    def _sample(self) -> list[Sample]:
+        request = {"policy_version": self.updates, "env_steps": self.env_steps}
+        weights = self._weights()
+        group = self.env_runner_group
+        if group.num_remote_env_runners() == 0:
+            samples: list[Sample] = self.env_runner.sample(weights=weights, **request)
+            return samples
+        # One round trip that carries the weights: a separate push can be
+        # dropped while a request is in flight.
+        answers = group.foreach_env_runner(
+            "sample",
+            kwargs={"weights": ray.put(weights), **request},
+            local_env_runner=False,
+        )
+        return [sample for answer in answers for sample in answer]
+
+    def _weights(self) -> dict[str, Any]:
+        state = self.learner_group.get_state(
+            components=f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}", inference_only=True
+        )
+        weights: dict[str, Any] = state[COMPONENT_LEARNER][COMPONENT_RL_MODULE][DEFAULT_MODULE_ID]
+        return weights
+
+    def _report(self, samples: list[Sample]) -> None:
+        statistics = [sample.statistics for sample in samples]
+        returns = np.concatenate([s.returns for s in statistics])
+        lengths = np.concatenate([s.lengths for s in statistics])
+        steps = sum(sample.steps for sample in samples)
+        for sample in samples:
+            for what, seconds in sample.cpu.items():
+                self.cpu[what] += seconds
+        self.cpu["gradients"] += self.metrics.peek(
+            (LEARNER_RESULTS, DEFAULT_MODULE_ID, "cpu_seconds"), default=0.0
+        )
+        # Every key from the first iteration on, NaN if need be: CSV files and
+        # Tune's stopping criteria break on keys that appear later.
+        report = {
+            EPISODE_RETURN_MEAN: float(returns.mean()) if len(returns) else float("nan"),
+            EPISODE_LEN_MEAN: float(lengths.mean()) if len(lengths) else float("nan"),
+            "num_episodes": float(len(returns)),
+            "epsilon": self.config.settings().epsilon_at(self.env_steps),
+            NUM_ENV_STEPS_SAMPLED: float(steps),
+            NUM_ENV_STEPS_SAMPLED_LIFETIME: float(self.env_steps),
+        }
+        for name in statistics[0].means:
+            weights = [sample.steps for sample in samples]
+            values = [s.means[name] for s in statistics]
+            report[f"{name}_per_step"] = float(np.average(values, weights=weights))
+        for name, value in report.items():
+            self.metrics.log_value((ENV_RUNNER_RESULTS, name), value, window=1)
+
+    def agent(self) -> Agent:
+        """The agent with the learner's present weights, on the CPU, apart from training."""
+        spec = self.config.get_rl_module_spec(
+            spaces=self.env_runner.get_spaces(), inference_only=True
+        )
+        module = spec.build()
+        module.set_state(self._weights())
+        agent: Agent = module.agent.eval()
+        return agent
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """RLlib's state, the counters and what remote runners are playing.
+
+        RLlib's checkpoints hold the local runner only.
+        """
+        state: dict[str, Any] = super().get_state(*args, **kwargs)
+        state[_PROGRESS] = {"env_steps": self.env_steps, "updates": self.updates}
+        if self.env_runner_group.num_remote_env_runners():
+            state[_REMOTE] = self.env_runner_group.foreach_env_runner(
+                "get_state",
+                kwargs={"not_components": COMPONENT_RL_MODULE},
+                local_env_runner=False,
+            )
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from `get_state`."""
+        super().set_state(state)
+        if _PROGRESS in state:
+            self.env_steps = state[_PROGRESS]["env_steps"]
+            self.updates = state[_PROGRESS]["updates"]
+        runners = self.env_runner_group.healthy_env_runner_ids()
+        for runner, saved in zip(runners, state.get(_REMOTE, []), strict=False):
+            self.env_runner_group.foreach_env_runner(
+                "set_state",
+                kwargs={"state": saved},
+                remote_worker_ids=[runner],
+                local_env_runner=False,
+            )
+
+
+def concatenate(columns: list[dict[str, Any]]) -> dict[str, Any]:
+    """Rows of several samples one after the other, in the order of the runners."""
+    if len(columns) == 1:
+        return columns[0]
+    return {
+        name: torch.cat([torch.as_tensor(part[name]) for part in columns]) for name in columns[0]
+    }

@@ -1,0 +1,153 @@
+"""From a fragment to the rows that SlateQ learns from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from algorithms.core.fragment import Fragment
+from algorithms.core.returns import lambda_returns
+
+if TYPE_CHECKING:
+    from algorithms.slateq.agent import SlateQAgent
+
+
+def with_targets(agent: SlateQAgent, fragment: Fragment) -> dict[str, Tensor]:
+    """Rows whose lambda-returns are computed by the network that collected them."""
+    options = agent.options
+    slot, position = chosen(agent, fragment)
+    clicked = slot < fragment.slates.shape[2]
+    values = fragment.extra("item_values")
+    chosen_value = torch.where(
+        clicked,
+        values.gather(2, position[..., None])[..., 0],
+        fragment.extra("no_click_value"),
+    )
+    extra: dict[str, Tensor] = {}
+    if options.trace == "watkins":
+        extra["greedy"] = (fragment.slates == fragment.extra("best")).all(dim=2)
+    if options.trace == "sarsa":
+        extra["shown_value"] = _shown_value(agent, fragment)
+    targets = lambda_returns(
+        fragment.happened("reward"),
+        fragment.happened("terminated"),
+        fragment.happened("truncated"),
+        next_values(fragment),
+        chosen_value,
+        lam=options.lambda_,
+        discount=options.gamma,
+        trace=options.trace,
+        **extra,
+    )
+    return {**_acted(agent, fragment, slot, position), "target": targets.flatten()}
+
+
+def with_transitions(agent: SlateQAgent, fragment: Fragment) -> dict[str, Tensor]:
+    """Rows with what followed, for a replay buffer.
+
+    SARSA needs the slate shown next, so it leaves out the last step of each
+    fragment, and steps whose session the time limit ended.
+    """
+    slot, position = chosen(agent, fragment)
+    columns = {
+        **_acted(agent, fragment, slot, position),
+        "reward": fragment.happened("reward").flatten(),
+        "terminated": fragment.happened("terminated").flatten(),
+        **_followed(fragment),
+    }
+    if agent.options.target == "sarsa":
+        slates = fragment.slates
+        columns["next_slates"] = torch.cat([slates[1:], slates[:1]]).flatten(0, 1)
+        known = ~fragment.happened("truncated")
+        known[-1] = fragment.happened("terminated")[-1]
+        columns = {name: value[known.flatten()] for name, value in columns.items()}
+    return columns
+
+
+def chosen(agent: SlateQAgent, fragment: Fragment) -> tuple[Tensor, Tensor]:
+    """The clicked slot, (T, B) in 0..K (K is no click), and its candidate's position, (T, B).
+
+    Raises:
+        ValueError: a slate has several clicks, which SlateQ's choice models don't know.
+    """
+    click = fragment.happened("response")[..., agent.spec.response_slice("click")].squeeze(-1)
+    clicks = click.sum(dim=2)
+    if bool((clicks > 1).any()):
+        raise ValueError(
+            "a slate got several clicks, but SlateQ's choice models allow one; "
+            "make the response keep the first click only"
+        )
+    first = click.argmax(dim=2)
+    position = fragment.slates.gather(2, first[..., None])[..., 0]
+    return torch.where(clicks > 0, first, click.shape[2]), position
+
+
+def next_values(fragment: Fragment) -> Tensor:
+    """V of each next observation of the same session, (T, B).
+
+    Of the final observation where the time limit ended the session; a new
+    user's, and not to be read, where the user has left.
+    """
+    values = torch.cat([fragment.extra("value")[1:], fragment.last_extras["value"][None]])
+    for step, extras in enumerate(fragment.final_extras):
+        if extras:
+            values[step, fragment.steps[step].transition.finished] = extras["value"]
+    return values
+
+
+def _acted(
+    agent: SlateQAgent, fragment: Fragment, slot: Tensor, position: Tensor
+) -> dict[str, Tensor]:
+    candidates = [step.observation.candidates for step in fragment.steps]
+    width = candidates[0].shape[2]
+    columns = {
+        "user": fragment.observed("user").flatten(0, 1),
+        "history": fragment.observed("history").flatten(0, 1),
+        "item": torch.cat(
+            [
+                offered.gather(1, row[:, None, None].expand(-1, 1, width))[:, 0]
+                for offered, row in zip(candidates, position, strict=True)
+            ]
+        ),
+        "clicked": (slot < fragment.slates.shape[2]).flatten(),
+    }
+    if agent.network.learned_choice:
+        columns["slot"] = slot.flatten()
+        columns["shown"] = torch.cat(
+            [
+                offered.gather(1, step.slates[..., None].expand(-1, -1, width))
+                for offered, step in zip(candidates, fragment.steps, strict=True)
+            ]
+        )
+    return columns
+
+
+def _followed(fragment: Fragment) -> dict[str, Tensor]:
+    """The next observation of the same session; the final one where it was truncated."""
+    following = [step.observation for step in fragment.steps[1:]] + [fragment.last]
+    columns = {}
+    for name in ("user", "history", "candidates", "mask"):
+        parts = []
+        for step, observation in zip(fragment.steps, following, strict=True):
+            part, transition = getattr(observation, name), step.transition
+            if bool(transition.truncated.any()):
+                part = part.clone()
+                part[transition.finished] = getattr(transition.final, name)
+            parts.append(part)
+        columns[f"next_{name}"] = torch.cat(parts)
+    return columns
+
+
+def _shown_value(agent: SlateQAgent, fragment: Fragment) -> Tensor:
+    steps = [
+        agent.shown_value(
+            step.extras["no_click_value"],
+            step.extras["item_values"],
+            step.extras["masses"],
+            step.slates,
+        )
+        for step in fragment.steps
+    ]
+    return torch.stack(steps)

@@ -72,6 +72,7 @@ def make_simulator(
     history: Sequence[Mapping[str, Any]] | None = None,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
+    replace: bool = True,
     **arguments: Any,
 ) -> Simulator:
     """A simulator of `num_users` users side by side.
@@ -84,7 +85,8 @@ def make_simulator(
         noise: `addressed` or `stream` (torch only).
         history: terms as in `envs.history.Term`; the world's own if not given.
         device: where users live (torch only).
-        dtype: of all numbers (torch only).
+        dtype: of all numbers.
+        replace: whether users who finish are replaced.
         **arguments: of the world.
 
     Raises:
@@ -95,12 +97,27 @@ def make_simulator(
     if backend == "google" or ":" in name:
         from envs.recsim import make_google_simulator
 
-        return make_google_simulator(name, num_users, seed=seed, history=history, **arguments)
+        return make_google_simulator(
+            name,
+            num_users,
+            seed=seed,
+            history=history,
+            replace=replace,
+            dtype=dtype,
+            **arguments,
+        )
     check_arguments(name, arguments)
     world = world_class(name)(**arguments)
     memory = None if history is None else History.from_json(world.spec, history)
     return TorchSimulator(
-        world, num_users, seed=seed, noise=noise, history=memory, dtype=dtype, device=device
+        world,
+        num_users,
+        seed=seed,
+        noise=noise,
+        history=memory,
+        dtype=dtype,
+        device=device,
+        replace=replace,
     )
 
 

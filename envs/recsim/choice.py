@@ -12,7 +12,7 @@ with recsim_importable():
     from recsim import choice_model as google
 
 
-class ProportionalCascade(google.ProportionalCascadeChoiceModel):  # type: ignore[misc]
+class ProportionalCascade(google.ProportionalCascadeChoiceModel):
     """RecSim's, which asserts on a whole array and so refuses every slate of two or more."""
 
     def score_documents(self, user_state: Any, doc_obs: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,10 +30,12 @@ def composition(
         parameters: of the torch world.
         resample_documents: whether candidates are drawn anew at every step.
         dense_features: draw documents by RecSim's `IEvVideoSampler`, with all
-            features uniform on [-1, 1], instead of one-hot topics.
+            features uniform on [-1, 1], instead of one-hot topics; the choice
+            model's min_normalizer and score_scaling then default to what such
+            scores allow.
     """
     world = InterestEvolution(**with_defaults(InterestEvolution, parameters))
-    choice = _for_dense(world) if dense_features else world.choice
+    choice = _for_dense(world, parameters) if dense_features else world.choice
     users = UserStates(world.num_topics, world.time_budget, choice)
     videos = Videos(world.num_topics)
     responses = Responses(world.num_topics, world.show_quality)
@@ -50,18 +53,16 @@ def composition(
     )
 
 
-def _for_dense(world: InterestEvolution) -> ChoiceModel:
+def _for_dense(world: InterestEvolution, parameters: Mapping[str, Any]) -> ChoiceModel:
     """Dense features score from -topics to topics, where one-hot ones keep to [-1, 1]."""
-    if world.choice.name == "exponential_cascade":
-        raise ValueError(
-            "choice_model is 'exponential_cascade', but dense features score too high for it; "
-            "choose multinomial_logit, multinomial_proportional or proportional_cascade"
-        )
-    return replace(
-        world.choice,
-        min_normalizer=-float(world.num_topics),
-        score_scaling=world.choice.score_scaling / world.num_topics,
-    )
+    choice, topics = world.choice, world.num_topics
+    if "min_normalizer" not in parameters:
+        choice = replace(choice, min_normalizer=-float(topics))
+    if "score_scaling" not in parameters:
+        exponential = choice.name == "exponential_cascade"
+        factor = math.exp(1 - topics) if exponential else 1 / topics
+        choice = replace(choice, score_scaling=choice.score_scaling * factor)
+    return choice
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Videos:
         return Video(**features)
 
 
-class Video(google.IEvVideo):  # type: ignore[misc]
+class Video(google.IEvVideo):
     """RecSim's video, whose space follows its own number of features."""
 
     def observation_space(self) -> spaces.Box:
@@ -87,7 +88,7 @@ class Video(google.IEvVideo):  # type: ignore[misc]
         return spaces.Box(-1.0, 1.0, (len(self.features),), np.float32)
 
 
-class VideoSampler(google.UtilityModelVideoSampler):  # type: ignore[misc]
+class VideoSampler(google.UtilityModelVideoSampler):
     """RecSim's sampler, which loses a topic where 70 and 30 % of them are not whole."""
 
     def __init__(self, doc_ctor: Videos) -> None:
@@ -118,7 +119,7 @@ class UserStates:
         )
 
 
-class UserState(google.IEvUserState):  # type: ignore[misc]
+class UserState(google.IEvUserState):
     """RecSim's user, whose observation is not changed by what happens next."""
 
     def observation_space(self) -> spaces.Box:
@@ -130,7 +131,7 @@ class UserState(google.IEvUserState):  # type: ignore[misc]
         return self.user_interests.copy()
 
 
-class UserModel(google.IEvUserModel):  # type: ignore[misc]
+class UserModel(google.IEvUserModel):
     """RecSim's user model with any of its choice models."""
 
     def __init__(
@@ -167,7 +168,7 @@ class Responses:
         return spaces.Dict(entries)
 
 
-class Response(google.IEvResponse):  # type: ignore[misc]
+class Response(google.IEvResponse):
     """RecSim's response, which may keep the quality to itself."""
 
     def __init__(self, show_quality: bool) -> None:

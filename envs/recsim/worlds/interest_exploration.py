@@ -58,7 +58,7 @@ def composition(parameters: Mapping[str, Any], resample_documents: bool = True) 
     )
 
 
-class UserModel(google.IEUserModel):  # type: ignore[misc]
+class UserModel(google.IEUserModel):
     """RecSim's user model, whose choice model gets all its parameters."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Documents:
         return Document(self.num_topics, **features)
 
 
-class Document(google.IEDocument):  # type: ignore[misc]
+class Document(google.IEDocument):
     """RecSim's document, whose space follows its own number of topics."""
 
     def __init__(self, num_topics: int, **features: Any) -> None:

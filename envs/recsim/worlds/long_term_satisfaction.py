@@ -45,7 +45,7 @@ def composition(parameters: Mapping[str, Any], resample_documents: bool = True) 
     )
 
 
-class UserModel(google.LTSUserModel):  # type: ignore[misc]
+class UserModel(google.LTSUserModel):
     """RecSim's user model, whose sampler can be given."""
 
     def __init__(self, slate_size: int, sampler: Any) -> None:
@@ -53,7 +53,7 @@ class UserModel(google.LTSUserModel):  # type: ignore[misc]
         google_user.AbstractUserModel.__init__(self, Response, sampler, slate_size)
 
 
-class Response(google.LTSResponse):  # type: ignore[misc]
+class Response(google.LTSResponse):
     """RecSim's response, which cannot be printed as published."""
 
     def __str__(self) -> str:

@@ -44,7 +44,7 @@ def composition(parameters: Mapping[str, Any], resample_documents: bool = True) 
     )
 
 
-class UserState(google.LTSUserState):  # type: ignore[misc]
+class UserState(google.LTSUserState):
     """A user who starts out satisfied and whose time is observed."""
 
     def __init__(self, **parameters: Any) -> None:
@@ -63,7 +63,7 @@ class UserState(google.LTSUserState):  # type: ignore[misc]
         return spaces.Box(-0.5, np.inf, (1,), np.float32)
 
 
-class DocumentSampler(google.LTSDocumentSampler):  # type: ignore[misc]
+class DocumentSampler(google.LTSDocumentSampler):
     """Sweet documents at even positions, bitter ones at odd positions."""
 
     def __init__(self, num_candidates: int) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -113,8 +113,8 @@ class SlateDistribution:
     @cached_property
     def _rank(self) -> Tensor:
         """(B, N): place in the optimiser's slate; K for all other candidates."""
-        places = torch.arange(self.slate_size, device=self.mask.device)
-        rank = torch.full(self.mask.shape, self.slate_size, device=self.mask.device)
+        rank = self.log_weights.new_full(self.mask.shape, self.slate_size)
+        places = torch.arange(self.slate_size, dtype=rank.dtype, device=rank.device)
         return rank.scatter_(1, self._order, places.expand(len(self.mask), -1))
 
     def mode(self) -> Tensor:
@@ -143,40 +143,52 @@ class SlateDistribution:
             slates: (B, K).
             slot_log_probs: (B, K), without gradient; `slot_log_prob` has one.
         """
-        slates = self._draw(generator)
+        if self.temperature == 0 and self.epsilon == 0:
+            slates = self.mode()
+            return slates, self.log_weights.new_zeros(slates.shape)
+        if self.epsilon == 1:
+            slates = self._with_pins(self._noise(generator).topk(self.slate_size, dim=1).indices)
+        elif self.epsilon == 0:
+            slates = self._with_pins(self._keys(generator).topk(self.slate_size, dim=1).indices)
+        else:
+            slates, preferred = self._draw(generator)
+            if self.temperature == 0:
+                return slates, self._mix_slots(self._certain(slates == preferred))
         return slates, self._slot_log_prob(slates)
 
-    def _draw(self, generator: torch.Generator | None) -> Tensor:
-        if self.temperature == 0 and self.epsilon == 0:
-            return self.mode()
-        noise = self._uniform(self.mask.shape, generator).masked_fill_(~self.free, -1.0)
-        if self.epsilon == 1:
-            return self._with_pins(noise.topk(self.slate_size, dim=1).indices)
-        keys = self._keys(generator)
-        if self.epsilon == 0:
-            return self._with_pins(keys.topk(self.slate_size, dim=1).indices)
-        # One random order serves all slots: whatever has been shown, the next
-        # item of it (or of the Gumbel keys) has the stated distribution.
+    def _draw(self, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Slates, and the item that each slot would have shown without exploring.
+
+        One random order serves all slots: whatever has been shown, the next
+        item of it (or of the Gumbel keys) has the stated distribution.
+        """
+        keys, noise = self._keys(generator), self._noise(generator)
         explore = self._uniform((len(self.mask), self.slate_size), generator) < self.epsilon
-        picks: list[Tensor] = []
+        slates: list[Tensor] = []
+        preferred: list[Tensor] = []
         for slot in range(self.slate_size):
-            if picks:
-                keys.scatter_(1, picks[-1], -math.inf)
-                noise.scatter_(1, picks[-1], -1.0)
+            if slates:
+                keys.scatter_(1, slates[-1], -math.inf)
+                noise.scatter_(1, slates[-1], -1.0)
             at = slice(slot, slot + 1)
-            pick = torch.where(explore[:, at], noise, keys).argmax(dim=1, keepdim=True)
+            best = keys.argmax(dim=1, keepdim=True)
+            pick = torch.where(explore[:, at], noise.argmax(dim=1, keepdim=True), best)
             if self.pinned is not None:
                 pick = torch.where(self.pinned[:, at] < 0, pick, self.pinned[:, at])
-            picks.append(pick)
-        return torch.cat(picks, dim=1)
+            slates.append(pick)
+            preferred.append(best)
+        return torch.cat(slates, dim=1), torch.cat(preferred, dim=1)
+
+    def _noise(self, generator: torch.Generator | None) -> Tensor:
+        """(B, N): uniform in [1, 2) for free candidates, below 1 for all others."""
+        return self._uniform(self.mask.shape, generator).add_(self.free)
 
     def _keys(self, generator: torch.Generator | None) -> Tensor:
         """(B, N), largest first: the optimiser's order or Gumbel-perturbed log-weights."""
         if self.temperature == 0:
-            keys = self._rank.to(self.log_weights.dtype).neg_()
-        else:
-            uniform = self._uniform(self.mask.shape, generator).clamp_min_(1e-9)
-            keys = self.log_weights / self.temperature - uniform.log_().neg_().log_()
+            return -self._rank
+        uniform = self._uniform(self.mask.shape, generator).clamp_min_(1e-9)
+        keys = self.log_weights / self.temperature - uniform.log_().neg_().log_()
         return keys.masked_fill_(~self.free, -math.inf)
 
     def _uniform(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
@@ -203,7 +215,9 @@ class SlateDistribution:
         _check_shape("slates", slates, (len(self.mask), self.slate_size))
         if slates.numel() and not 0 <= int(slates.min()) <= int(slates.max()) < self.mask.shape[1]:
             raise ValueError(f"slates hold positions outside 0 to {self.mask.shape[1] - 1}")
-        repeated = (slates[:, :, None] == slates[:, None, :]).triu(1).any(1)
+        by_slot = slates.t().contiguous()  # (K, B): comparing whole rows is fast
+        repeated = (by_slot[:, None] == by_slot) & _earlier(self.slate_size, slates.device)
+        repeated = repeated.any(0).t()
         possible = self.free.gather(1, slates) & ~repeated
         if self.pinned is not None:
             possible = torch.where(self.pinned < 0, possible, slates == self.pinned)
@@ -215,11 +229,14 @@ class SlateDistribution:
         if self.epsilon == 1:
             preferred = None
         elif self.temperature == 0:
-            rank = self._rank.gather(1, slates)
-            better = (rank[:, :, None] < rank[:, None, :]).triu(1).sum(1)
-            preferred = self._certain(better == rank)
+            rank = self._rank.gather(1, slates).t().contiguous()
+            better = (rank[:, None] < rank) & _earlier(self.slate_size, slates.device)
+            preferred = self._certain((better.sum(0) == rank).t())
         else:
             preferred = self._plackett_luce(slates, repeated)
+        return self._mix_slots(preferred)
+
+    def _mix_slots(self, preferred: Tensor | None) -> Tensor:
         log_probs = self._mix(preferred, self.remaining)
         return log_probs if self.pinned is None else log_probs.masked_fill(self.pinned >= 0, 0.0)
 
@@ -229,13 +246,14 @@ class SlateDistribution:
         if repeated is not None:
             shown = shown.masked_fill(repeated, _NEVER)
         unshown = scores.scatter(1, slates, _NEVER).logsumexp(1)
-        slots = torch.arange(self.slate_size, device=slates.device)
-        later = shown[:, None, :].masked_fill(slots[None, :] < slots[:, None], _NEVER)
-        unshown = unshown[:, None, None].expand(-1, self.slate_size, 1)
-        return shown - torch.cat([later, unshown], dim=2).logsumexp(2)
+        by_slot = shown.t().contiguous()
+        later = by_slot[:, None].expand(-1, self.slate_size, -1)
+        later = later.masked_fill(_earlier(self.slate_size, slates.device), _NEVER)
+        unshown = unshown.expand(1, self.slate_size, -1)
+        return shown - torch.cat([later, unshown]).logsumexp(0).t()
 
     def _certain(self, chosen: Tensor) -> Tensor:
-        return self.log_weights.new_zeros(chosen.shape).masked_fill_(~chosen, -math.inf)
+        return self.log_weights.new_zeros(()).where(chosen, -math.inf)
 
     def _mix(self, preferred: Tensor | None, remaining: Tensor) -> Tensor:
         """Log of (1 - epsilon) * exp(preferred) + epsilon / remaining; all uniform for None."""
@@ -299,6 +317,12 @@ class SlateDistribution:
     def estimate_entropy(self, samples: int, generator: torch.Generator | None = None) -> Tensor:
         """Unbiased estimate of `entropy` from sampled slates, (B,), without gradient."""
         return slate_moments.estimate_entropy(self, samples, generator)
+
+
+@lru_cache
+def _earlier(size: int, device: torch.device) -> Tensor:
+    """(K, K, 1) bool, whether the first slot comes before the second."""
+    return torch.ones((size, size), dtype=torch.bool, device=device).triu(1)[:, :, None]
 
 
 def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:

@@ -99,6 +99,11 @@ class Composition:
         luck = streams(0, 0)
         with global_generator_kept():
             use(luck.global_)
+            if self._document_sampler() is self._document_sampler():
+                raise ValueError(
+                    "document_sampler gives the same object twice; pass a function that makes "
+                    "a new one at every call, because every user has documents of their own"
+                )
             environment = self.build(luck)
             model = environment.user_model
             document = environment.candidate_set.get_all_documents()[0]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -92,6 +93,9 @@ def load_object(address: str) -> Any:
     module_name, _, name = address.partition(":")
     if not module_name or not name:
         raise ValueError(f"'{address}' is no address of a world; write it as 'module:Class'")
+    here = os.getcwd()
+    if not {"", here} & set(sys.path):  # commands that are no `python -m` leave it out
+        sys.path.append(here)
     try:
         module = load(module_name)
     except ModuleNotFoundError as error:

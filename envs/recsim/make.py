@@ -97,7 +97,10 @@ def _own(address: str, arguments: Mapping[str, Any]) -> Composition:
         )
     if not callable(factory):
         raise ValueError(f"'{address}' is a {type(factory).__name__}, not a class or function")
-    parameters = inspect.signature(factory).parameters
+    try:
+        parameters = inspect.signature(factory).parameters
+    except ValueError:  # some built-in classes tell nothing
+        parameters = inspect.signature(lambda **anything: None).parameters
     if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         _check_arguments(address, arguments, list(parameters))
     return _checked(address, factory(**arguments))

@@ -1,5 +1,22 @@
-"""Simulated users of recommenders: RecSim's worlds, Google's own and batched in torch."""
+"""Simulated users of recommenders: RecSim's worlds, Google's own and batched in torch.
 
-from envs.registry import make_simulator, register_all, world_names
+Importing this package registers every world with Gymnasium.
+"""
 
-__all__ = ["make_simulator", "register_all", "world_names"]
+from envs.registry import (
+    gymnasium_id,
+    make_simulator,
+    register_all,
+    register_with_rllib,
+    world_names,
+)
+
+__all__ = [
+    "gymnasium_id",
+    "make_simulator",
+    "register_all",
+    "register_with_rllib",
+    "world_names",
+]
+
+register_all()

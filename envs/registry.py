@@ -10,10 +10,11 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import torch
 
 from envs.history import History
@@ -121,5 +122,37 @@ def make_simulator(
     )
 
 
+def gymnasium_id(name: str) -> str:
+    """The Gymnasium id of a world: `boredom_at_home` is `RecSim/BoredomAtHome-v1`."""
+    return f"RecSim/{''.join(part.capitalize() for part in name.split('_'))}-v1"
+
+
 def register_all() -> None:
-    """Register every world with Gymnasium, and with RLlib where Ray is installed."""
+    """Register every world with Gymnasium."""
+    for name in world_names():
+        if gymnasium_id(name) not in gymnasium.registry:
+            gymnasium.register(
+                gymnasium_id(name),
+                entry_point="envs.views:RecSimEnv",
+                vector_entry_point="envs.views:RecSimVectorEnv",
+                kwargs={"name": name},
+            )
+
+
+def register_with_rllib() -> None:
+    """Register every world with RLlib, by its name and by its Gymnasium id.
+
+    `config.environment("interest_evolution", env_config={"slate_size": 2})`
+    then works, on remote workers too.
+    """
+    from ray.tune.registry import register_env
+
+    for name in world_names():
+        for known_as in (name, gymnasium_id(name)):
+            register_env(known_as, partial(_make_env, name))
+
+
+def _make_env(name: str, config: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
+    from envs.views import RecSimEnv
+
+    return RecSimEnv(name, **config)

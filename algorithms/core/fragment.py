@@ -60,6 +60,10 @@ class Fragment:
         """A transition field of each step, such as `reward`, (T, B, ...)."""
         return torch.stack([getattr(step.transition, name) for step in self.steps])
 
+    def answered(self, columns: slice) -> Tensor:
+        """Some columns of the responses, (T, B, K, columns), without copying the others."""
+        return torch.stack([step.transition.response[..., columns] for step in self.steps])
+
     def extra(self, name: str) -> Tensor:
         """What the agent kept of each step under this name, (T, B, ...)."""
         return torch.stack([step.extras[name] for step in self.steps])
@@ -82,7 +86,7 @@ class SessionStatistics:
     Attributes:
         returns: of the sessions that ended in it, (F,), in the reward's unit.
         lengths: of the same sessions, (F,), in steps.
-        means: mean over all its steps of each reported number.
+        means: of each reported number a step, over a quarter of the steps.
     """
 
     returns: NDArray[np.float32]

@@ -49,33 +49,45 @@ class ColumnarAlgorithm(Algorithm):
         super().setup(config)
 
     def training_step(self) -> None:
-        """Sample, learn, report."""
-        samples = self._sample()
-        if not samples:
-            logger.warning("No worker returned a fragment; waiting for replacements.")
-            time.sleep(1.0)
-            return
-        before = self.env_steps
-        self.env_steps += sum(sample.steps for sample in samples)
-        self.learn(samples, before)
-        self._report(samples)
+        """Sample and learn a few times, then report once."""
+        played: list[Sample] = []
+        rounds = self.config.fragments_per_iteration
+        for number in range(rounds):
+            samples = self._sample()
+            if not samples:
+                logger.warning("No worker returned a fragment; waiting for replacements.")
+                time.sleep(1.0)
+                return
+            before = self.env_steps
+            self.env_steps += sum(sample.steps for sample in samples)
+            self.learn(samples, before, report=number == rounds - 1)
+            played += samples
+        self._report(played)
 
-    def learn(self, samples: list[Sample], before: int) -> None:
-        """Learn from fresh samples; `before` user-steps came earlier."""
+    def learn(self, samples: list[Sample], before: int, report: bool) -> None:
+        """Learn from fresh samples.
+
+        Args:
+            samples: one or more a runner, in the order of the runners.
+            before: user-steps that came earlier.
+            report: whether the learner's numbers are wanted.
+        """
         columns = concatenate([sample.columns for sample in samples])
-        self.update(columns, before, sum(sample.steps for sample in samples))
+        self.update(columns, before, sum(sample.steps for sample in samples), report)
 
-    def update(self, columns: Mapping[str, Any], before: int, steps: int) -> None:
-        """Hand rows to the learner(s)."""
+    def update(self, columns: Mapping[str, Any], before: int, steps: int, report: bool) -> None:
+        """Hand rows to the learner(s); arguments as in `learn`."""
         count = len(next(iter(columns.values())))
         batch = MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(columns)}, count)
         results = self.learner_group.update(
             batch=batch,
             timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: before},
             steps_in_batch=steps,
+            report=report,
         )
         self.updates += 1
-        self.metrics.aggregate(results, key=LEARNER_RESULTS)
+        if report:
+            self.metrics.aggregate(results, key=LEARNER_RESULTS)
 
     def _sample(self) -> list[Sample]:
         request = {"policy_version": self.updates, "env_steps": self.env_steps}
@@ -108,8 +120,8 @@ class ColumnarAlgorithm(Algorithm):
         for sample in samples:
             for what, seconds in sample.cpu.items():
                 self.cpu[what] += seconds
-        self.cpu["gradients"] += self.metrics.peek(
-            (LEARNER_RESULTS, DEFAULT_MODULE_ID, "cpu_seconds"), default=0.0
+        self.cpu["gradients"] += float(
+            self.metrics.peek((LEARNER_RESULTS, DEFAULT_MODULE_ID, "cpu_seconds"), default=0.0)
         )
         # Every key from the first iteration on, NaN if need be: CSV files and
         # Tune's stopping criteria break on keys that appear later.

@@ -31,6 +31,7 @@ class ColumnarLearner(TorchLearner):
         super().build()
         seed = np.random.SeedSequence(self.config.run_seed, spawn_key=(2,)).generate_state(1)[0]
         self._generator = torch.Generator().manual_seed(int(seed))
+        self._cpu = 0.0
 
     def configure_optimizers_for_module(
         self, module_id: str, config: ColumnarConfig | None = None
@@ -62,6 +63,7 @@ class ColumnarLearner(TorchLearner):
         training_data: TrainingData | None = None,
         timesteps: dict[str, Any] | None = None,
         steps_in_batch: int = 0,
+        report: bool = True,
         **kwargs: Any,
     ) -> Any:
         """Take gradient steps on every row, `num_epochs` times.
@@ -71,6 +73,8 @@ class ColumnarLearner(TorchLearner):
             training_data: the same, from RLlib's LearnerGroup.
             timesteps: holds the user-steps sampled before this batch.
             steps_in_batch: user-steps that this batch stands for; moves the schedules.
+            report: whether to return metrics; `cpu_seconds` then covers all
+                updates since the last report.
             **kwargs: RLlib's, without effect.
         """
         self._check_is_built()
@@ -82,12 +86,14 @@ class ColumnarLearner(TorchLearner):
         before = (timesteps or {}).get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0)
         clock = time.thread_time()
         for module_id, rows in data.batch.policy_batches.items():
-            report = self._train(module_id, rows, before, steps_in_batch)
-            report["cpu_seconds"] = time.thread_time() - clock
-            for name, value in report.items():
-                self.metrics.log_value((module_id, name), value, window=1)
+            numbers = self._train(module_id, rows, before, steps_in_batch)
+            self._cpu += time.thread_time() - clock
+            if report:
+                numbers["cpu_seconds"], self._cpu = self._cpu, 0.0
+                for name, value in numbers.items():
+                    self.metrics.log_value((module_id, name), value, window=1)
         self.after_gradient_based_update(timesteps=timesteps or {})
-        return self.metrics.reduce()
+        return self.metrics.reduce() if report else {}
 
     def _train(self, module_id: str, rows: Any, before: int, steps: int) -> dict[str, float]:
         config = self.config.get_config_for_module(module_id)

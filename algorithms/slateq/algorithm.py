@@ -52,10 +52,10 @@ class SlateQ(ColumnarAlgorithm):
         if self.options.learning == "replay":
             self.replay = Replay(self.options.replay_capacity, self.config.run_seed)
 
-    def learn(self, samples: list[Sample], before: int) -> None:
+    def learn(self, samples: list[Sample], before: int, report: bool) -> None:
         """From the samples themselves, or from rows drawn from the buffer."""
         if self.replay is None:
-            super().learn(samples, before)
+            super().learn(samples, before, report)
             return
         options, steps = self.options, sum(sample.steps for sample in samples)
         self.replay.add(concatenate([sample.columns for sample in samples]))
@@ -63,7 +63,7 @@ class SlateQ(ColumnarAlgorithm):
             return
         size = options.minibatch_size
         count = max(1, round(steps * options.replay_ratio / size)) * size
-        self.update(self.replay.sample(count), before, steps)
+        self.update(self.replay.sample(count), before, steps, report)
         interval = options.target_update_steps
         if before // interval != self.env_steps // interval:
             self.learner_group.foreach_learner(

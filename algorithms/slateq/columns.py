@@ -72,7 +72,7 @@ def chosen(agent: SlateQAgent, fragment: Fragment) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: a slate has several clicks, which SlateQ's choice models don't know.
     """
-    click = fragment.happened("response")[..., agent.spec.response_slice("click")].squeeze(-1)
+    click = fragment.answered(agent.spec.response_slice("click")).squeeze(-1)
     clicks = click.sum(dim=2)
     if bool((clicks > 1).any()):
         raise ValueError(
@@ -101,15 +101,12 @@ def _acted(
     agent: SlateQAgent, fragment: Fragment, slot: Tensor, position: Tensor
 ) -> dict[str, Tensor]:
     candidates = [step.observation.candidates for step in fragment.steps]
-    width = candidates[0].shape[2]
+    users = torch.arange(fragment.num_users, device=position.device)
     columns = {
         "user": fragment.observed("user").flatten(0, 1),
         "history": fragment.observed("history").flatten(0, 1),
         "item": torch.cat(
-            [
-                offered.gather(1, row[:, None, None].expand(-1, 1, width))[:, 0]
-                for offered, row in zip(candidates, position, strict=True)
-            ]
+            [offered[users, row] for offered, row in zip(candidates, position, strict=True)]
         ),
         "clicked": (slot < fragment.slates.shape[2]).flatten(),
     }
@@ -117,7 +114,7 @@ def _acted(
         columns["slot"] = slot.flatten()
         columns["shown"] = torch.cat(
             [
-                offered.gather(1, step.slates[..., None].expand(-1, -1, width))
+                offered[users[:, None], step.slates]
                 for offered, step in zip(candidates, fragment.steps, strict=True)
             ]
         )

@@ -1,0 +1,72 @@
+"""The collector: what it counts, how it starts, how it continues."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from algorithms.core.agent import Exploration
+from algorithms.core.collect import Collector, random_slates
+from envs.registry import make_simulator
+
+
+def test_returns_and_lengths_are_those_of_the_sessions_that_ended(make_agent) -> None:
+    simulator = make_simulator("interest_exploration", 4, time_limit=3)
+    from algorithms.baselines import RandomAgent
+
+    agent = RandomAgent(simulator.spec, simulator.history, simulator.slate_size, {})
+    fragment, statistics = Collector(simulator, agent, 0).collect(7, Exploration(epsilon=1.0))
+    reward = fragment.happened("reward")
+    assert statistics.lengths.tolist() == [3] * 8  # 4 users, two sessions of 3 steps each
+    expected = torch.cat([reward[:3].sum(0), reward[3:6].sum(0)])
+    assert statistics.returns.tolist() == expected.tolist()
+
+
+def test_sessions_start_at_different_times(make_agent) -> None:
+    simulator = make_simulator("interest_exploration", 8, time_limit=8)
+    from algorithms.baselines import RandomAgent
+
+    agent = RandomAgent(simulator.spec, simulator.history, simulator.slate_size, {})
+    fragment, _ = Collector(simulator, agent, 0).collect(8, Exploration(1.0), stagger=8)
+    # Each step exactly one of the 8 users finishes; together they would all finish at once.
+    assert fragment.happened("truncated").sum(dim=1).tolist() == [1] * 8
+
+
+def test_a_restored_collector_continues_with_the_same_numbers(make_agent) -> None:
+    def fresh() -> Collector:
+        simulator = make_simulator("interest_evolution", 8, seed=3, noise="stream")
+        return Collector(simulator, make_agent(), seed=4)
+
+    first = fresh()
+    first.collect(5, Exploration(0.3), stagger=4)
+    state = first.get_state()
+    expected = first.collect(5, Exploration(0.3))[0]
+    second = fresh()
+    second.set_state(state)
+    again = second.collect(5, Exploration(0.3))[0]
+    assert torch.equal(expected.slates, again.slates)
+    assert torch.equal(expected.happened("reward"), again.happened("reward"))
+    assert torch.equal(expected.observed("history"), again.observed("history"))
+
+
+def test_observations_of_a_fragment_are_those_that_were_acted_on(make_agent, simulator) -> None:
+    fragment, _ = Collector(simulator, make_agent(), 0).collect(3, Exploration())
+    for before, after in zip(fragment.steps[:-1], fragment.steps[1:], strict=True):
+        assert torch.equal(before.transition.observation.user, after.observation.user)
+        going_on = ~before.transition.terminated
+        shown = after.observation.response[going_on]
+        assert torch.equal(shown, before.transition.response[going_on])
+
+
+def test_random_slates_are_distinct_and_eligible() -> None:
+    mask = torch.tensor([[True, False, True, True, False]]).expand(100, -1)
+    slates = random_slates(mask, 3, torch.Generator().manual_seed(0))
+    assert slates.sort(dim=1).values.tolist() == [[0, 2, 3]] * 100
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_a_fragment_has_the_shapes_it_claims(make_agent, simulator, steps) -> None:
+    fragment, _ = Collector(simulator, make_agent(), 0).collect(steps, Exploration(0.5))
+    assert (fragment.num_steps, fragment.num_users) == (steps, 8)
+    assert fragment.observed("candidates").shape == (steps, 8, 10, 20)
+    assert fragment.slates.shape == fragment.slot_log_probs.shape == (steps, 8, 3)

@@ -13,14 +13,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from algorithms.core import slate_moments
-
-_NEVER = -1e30  # exp() of it is 0, and unlike -inf it leaves gradients free of nan
+from algorithms.core.slate_probability import (
+    NEVER,
+    certain,
+    follows,
+    mix,
+    plackett_luce_slots,
+    repeats,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +159,7 @@ class SlateDistribution:
         else:
             slates, preferred = self._draw(generator)
             if self.temperature == 0:
-                return slates, self._mix_slots(self._certain(slates == preferred))
+                return slates, self._mix_slots(certain(slates == preferred, self.log_weights))
         return slates, self._slot_log_prob(slates)
 
     def _draw(self, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
@@ -215,9 +221,7 @@ class SlateDistribution:
         _check_shape("slates", slates, (len(self.mask), self.slate_size))
         if slates.numel() and not 0 <= int(slates.min()) <= int(slates.max()) < self.mask.shape[1]:
             raise ValueError(f"slates hold positions outside 0 to {self.mask.shape[1] - 1}")
-        by_slot = slates.t().contiguous()  # (K, B): comparing whole rows is fast
-        repeated = (by_slot[:, None] == by_slot) & _earlier(self.slate_size, slates.device)
-        repeated = repeated.any(0).t()
+        repeated = repeats(slates)
         possible = self.free.gather(1, slates) & ~repeated
         if self.pinned is not None:
             possible = torch.where(self.pinned < 0, possible, slates == self.pinned)
@@ -229,40 +233,18 @@ class SlateDistribution:
         if self.epsilon == 1:
             preferred = None
         elif self.temperature == 0:
-            rank = self._rank.gather(1, slates).t().contiguous()
-            better = (rank[:, None] < rank) & _earlier(self.slate_size, slates.device)
-            preferred = self._certain((better.sum(0) == rank).t())
+            preferred = certain(follows(self._rank.gather(1, slates)), self.log_weights)
         else:
-            preferred = self._plackett_luce(slates, repeated)
+            scores = (self.log_weights / self.temperature).masked_fill(~self.free, NEVER)
+            preferred = plackett_luce_slots(scores, slates, repeated)
         return self._mix_slots(preferred)
 
     def _mix_slots(self, preferred: Tensor | None) -> Tensor:
         log_probs = self._mix(preferred, self.remaining)
         return log_probs if self.pinned is None else log_probs.masked_fill(self.pinned >= 0, 0.0)
 
-    def _plackett_luce(self, slates: Tensor, repeated: Tensor | None) -> Tensor:
-        scores = (self.log_weights / self.temperature).masked_fill(~self.free, _NEVER)
-        shown = scores.gather(1, slates)
-        if repeated is not None:
-            shown = shown.masked_fill(repeated, _NEVER)
-        unshown = scores.scatter(1, slates, _NEVER).logsumexp(1)
-        by_slot = shown.t().contiguous()
-        later = by_slot[:, None].expand(-1, self.slate_size, -1)
-        later = later.masked_fill(_earlier(self.slate_size, slates.device), _NEVER)
-        unshown = unshown.expand(1, self.slate_size, -1)
-        return shown - torch.cat([later, unshown]).logsumexp(0).t()
-
-    def _certain(self, chosen: Tensor) -> Tensor:
-        return self.log_weights.new_zeros(()).where(chosen, -math.inf)
-
     def _mix(self, preferred: Tensor | None, remaining: Tensor) -> Tensor:
-        """Log of (1 - epsilon) * exp(preferred) + epsilon / remaining; all uniform for None."""
-        if self.epsilon == 0 and preferred is not None:
-            return preferred
-        uniform = math.log(self.epsilon) - remaining.to(self.log_weights.dtype).log()
-        if preferred is None:
-            return uniform
-        return torch.logaddexp(preferred + math.log1p(-self.epsilon), uniform)
+        return mix(preferred, remaining, self.epsilon, self.log_weights.dtype)
 
     def conditional(self, taken: Tensor, slot: int) -> Tensor:
         """Log-probability of every candidate at a slot after some were shown.
@@ -282,17 +264,18 @@ class SlateDistribution:
             rank = self._rank[:, None].masked_fill(~available, unavailable)
             best = rank.argmin(2, keepdim=True)
             places = torch.arange(self.mask.shape[1], device=taken.device)
-            preferred = self._certain(places == best)
+            preferred = certain(places == best, self.log_weights)
         else:
             scores = (self.log_weights / self.temperature)[:, None]
-            preferred = scores.masked_fill(~available, _NEVER).log_softmax(2)
+            preferred = scores.masked_fill(~available, NEVER).log_softmax(2)
         left = available.sum(2, keepdim=True).clamp_min(1)
         log_probs = self._mix(preferred, left).masked_fill(~available, -math.inf)
         if self.pinned is None:
             return log_probs
         pin = self.pinned[:, slot, None, None]
-        certain = self._certain(torch.arange(self.mask.shape[1], device=pin.device) == pin)
-        return torch.where(pin < 0, log_probs, certain)
+        places = torch.arange(self.mask.shape[1], device=pin.device)
+        fixed = certain(places == pin, self.log_weights)
+        return torch.where(pin < 0, log_probs, fixed)
 
     def marginals(self) -> Tensor:
         """Probability that a slot shows a candidate, (B, K, N); exact."""
@@ -317,12 +300,6 @@ class SlateDistribution:
     def estimate_entropy(self, samples: int, generator: torch.Generator | None = None) -> Tensor:
         """Unbiased estimate of `entropy` from sampled slates, (B,), without gradient."""
         return slate_moments.estimate_entropy(self, samples, generator)
-
-
-@lru_cache
-def _earlier(size: int, device: torch.device) -> Tensor:
-    """(K, K, 1) bool, whether the first slot comes before the second."""
-    return torch.ones((size, size), dtype=torch.bool, device=device).triu(1)[:, :, None]
 
 
 def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:

@@ -8,65 +8,40 @@ key, where it came from, and the nearest valid key.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import Field, model_validator
 
-from algorithms import strict_yaml
+from algorithms.environment import (
+    BUILD_ERRORS,
+    Backend,
+    EnvSection,
+    HistoryTerm,
+    build_error,
+    check_arguments,
+    check_buildable,
+)
 from algorithms.layers import (
     ConfigError,
     Layer,
     Plain,
+    Section,
     default_layer,
-    dotted,
+    known,
     merge,
     origin,
     override_layer,
     read_layer,
+    validated,
 )
 
 if TYPE_CHECKING:
     from algorithms.core.settings import Settings
 
-Backend = Literal["torch", "google"]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class EnvSection(_Section):
-    """The world; further keys are arguments of the world.
-
-    Attributes:
-        name: of the world, or `module:Class` of one's own users.
-        backend: `torch`, or `google` for the published RecSim code.
-        device: where users live (torch only).
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    name: str
-    backend: Backend = "torch"
-    device: str = "cpu"
-
-    @property
-    def arguments(self) -> Plain:
-        """Those of the world."""
-        return dict(self.model_extra or {})
-
-
-class HistoryTerm(_Section):
-    """A term of the session history; see `envs.history.Term`."""
-
-    what: str
-    keep: float | str
-    scale: float = 1.0
-
-
-class TrainSection(_Section):
+class TrainSection(Section):
     """How much to train, and what to do meanwhile. Steps are user-steps.
 
     Attributes:
@@ -90,7 +65,7 @@ class TrainSection(_Section):
     torch_threads: int = Field(1, ge=1)
 
 
-class EvaluateSection(_Section):
+class EvaluateSection(Section):
     """The evaluation at the end.
 
     Attributes:
@@ -104,7 +79,7 @@ class EvaluateSection(_Section):
     seed: int = Field(1_000_003, ge=0)
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """All of a run. The algorithm's settings stand under its name in a file."""
 
     algorithm: str
@@ -134,9 +109,7 @@ class RunConfig(_Section):
     @property
     def world(self) -> Plain:
         """Arguments of `envs.registry.make_simulator` but for the number of users and the seed."""
-        plain = {"name": self.env.name, "backend": self.env.backend, **self.env.arguments}
-        if self.env.backend == "torch":
-            plain["device"] = self.env.device
+        plain = self.env.world
         if self.history is not None:
             plain["history"] = [term.model_dump() for term in self.history]
         return plain
@@ -204,9 +177,9 @@ def parse(layers: Sequence[Layer]) -> RunConfig:
     except ValueError as error:
         raise ConfigError(f"{origin(layers, ('algorithm',))}: {error}") from None
     keys = [key for key in RunConfig.model_fields if key != "settings"]
-    _known(layers, (), data, [*keys, name])
-    settings: Settings = _validated(layers, (name,), entry.settings, data.pop(name, None) or {})
-    config: RunConfig = _validated(layers, (), RunConfig, data)
+    known(layers, (), data, [*keys, name])
+    settings: Settings = validated(layers, (name,), entry.settings, data.pop(name, None) or {})
+    config: RunConfig = validated(layers, (), RunConfig, data)
     _check_world(layers, config, settings)
     filled = settings.model_dump(mode="json")
     if filled.get("schedule_steps", 0) is None:
@@ -214,91 +187,10 @@ def parse(layers: Sequence[Layer]) -> RunConfig:
     return config.model_copy(update={"settings": filled})
 
 
-def _known(
-    layers: Sequence[Layer], prefix: tuple[Any, ...], data: Plain, allowed: Sequence[str]
-) -> None:
-    for key in data:
-        if key not in allowed:
-            _refuse(layers, (*prefix, key), allowed)
-
-
-def _refuse(layers: Sequence[Layer], location: tuple[Any, ...], allowed: Iterable[str]) -> None:
-    from algorithms.registry import nearest
-
-    source = origin(layers, location)
-    raise ConfigError(
-        f"{source}: unknown key '{dotted(location)}'; {nearest(str(location[-1]), allowed)}"
-    )
-
-
-def _validated(
-    layers: Sequence[Layer], prefix: tuple[Any, ...], model: type[BaseModel], data: Any
-) -> Any:
-    """A model of the data, by JSON's rules: strict types, but whole numbers are numbers."""
-    try:
-        return model.model_validate_json(json.dumps(data), strict=True)
-    except ValidationError as error:
-        fault = error.errors()[0]
-    location = (*prefix, *fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        _refuse(layers, location, _fields(model, fault["loc"][:-1]))
-    message = fault["msg"].removeprefix("Value error, ")
-    source = origin(layers, location) if location else "the config"
-    if not location:
-        raise ConfigError(f"{source}: {message}")
-    message = (message[0].lower() + message[1:]).replace("input should", "it must")
-    if fault["type"] == "missing":
-        raise ConfigError(f"{source}: {dotted(location)} is missing")
-    raise ConfigError(f"{source}: {dotted(location)} is {_shown(fault['input'])}; {message}")
-
-
-def _shown(value: Any) -> str:
-    text = strict_yaml.dump(value).removesuffix("...\n").strip() if value is not None else "null"
-    return text if len(text) <= 60 and "\n" not in text else f"a {type(value).__name__}"
-
-
-def _fields(model: type[BaseModel], location: Sequence[Any]) -> list[str]:
-    """Field names of the model at a location inside a model."""
-    if location and location[0] == "history":
-        return list(HistoryTerm.model_fields)
-    for part in location:
-        annotation = model.model_fields[part].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-    return list(model.model_fields)
-
-
 def _check_world(layers: Sequence[Layer], config: RunConfig, settings: Settings) -> None:
     """Refuse arguments that the world does not take, and what cannot be built."""
-    from algorithms.environment import check_world, parameters
-
-    env = config.env
+    check_arguments(layers, config.env)
     try:
-        known = parameters(env.name)
-    except (ValueError, ImportError) as error:
-        raise ConfigError(f"{origin(layers, ('env', 'name'))}: {error}") from None
-    if known is not None:
-        fields = [*known, *EnvSection.model_fields]
-        _known(layers, ("env",), {"name": env.name, **env.arguments}, fields)
-        shape: dict[str, Any] = {key: (hint, None) for key, hint in known.items()}
-        arguments = create_model("Arguments", __config__=ConfigDict(extra="forbid"), **shape)
-        _validated(layers, ("env",), arguments, env.arguments)
-    try:
-        check_world(config.world, config.algorithm, settings.model_dump())
-    except ImportError as error:
-        raise ConfigError(str(error)) from None
-    except (ValueError, TypeError, RuntimeError, AssertionError) as error:
-        raise ConfigError(f"{_blamed(layers, config)}: {_first_line(error)}") from None
-
-
-def _blamed(layers: Sequence[Layer], config: RunConfig) -> str:
-    """Where the world's description came from, but for the defaults if it changed them."""
-    places = [("env", key) for key in ("name", "device", *config.env.arguments)]
-    sources = dict.fromkeys(origin(layers, place) for place in [*places, ("history",)])
-    changed = [source for source in sources if source != layers[0][0]]
-    return ", ".join(changed or sources)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+        check_buildable(config.world, config.algorithm, settings.model_dump())
+    except BUILD_ERRORS as error:
+        raise build_error(layers, config.env, error) from None

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from algorithms import strict_yaml
 
 Plain = dict[str, Any]
 Layer = tuple[str, Plain]
 _MISSING: Any = object()
+
+
+class Section(BaseModel):
+    """A part of a config: no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ConfigError(ValueError):
@@ -106,3 +115,65 @@ def origin(layers: Sequence[Layer], location: Sequence[Any]) -> str:
 def dotted(location: Iterable[Any]) -> str:
     """A location as it is written in `--set`."""
     return ".".join(str(part) for part in location)
+
+
+def known(
+    layers: Sequence[Layer], prefix: tuple[Any, ...], data: Plain, allowed: Sequence[str]
+) -> None:
+    """Refuse a mapping with keys other than the allowed ones."""
+    for key in data:
+        if key not in allowed:
+            refuse(layers, (*prefix, key), allowed)
+
+
+def refuse(layers: Sequence[Layer], location: tuple[Any, ...], allowed: Iterable[str]) -> None:
+    """Raise for an unknown key, with where it came from and the nearest valid one."""
+    from algorithms.registry import nearest
+
+    source = origin(layers, location)
+    raise ConfigError(
+        f"{source}: unknown key '{dotted(location)}'; {nearest(str(location[-1]), allowed)}"
+    )
+
+
+def validated(
+    layers: Sequence[Layer], prefix: tuple[Any, ...], model: type[BaseModel], data: Any
+) -> Any:
+    """A model of the data, by JSON's rules: strict types, but whole numbers are numbers."""
+    try:
+        return model.model_validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        fault = error.errors()[0]
+    location = (*prefix, *fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        refuse(layers, location, _fields(model, fault["loc"][:-1]))
+    message = fault["msg"].removeprefix("Value error, ")
+    source = origin(layers, location) if location else "the config"
+    if not location:
+        raise ConfigError(f"{source}: {message}")
+    message = (message[0].lower() + message[1:]).replace("input should", "it must")
+    if fault["type"] == "missing":
+        raise ConfigError(f"{source}: {dotted(location)} is missing")
+    raise ConfigError(f"{source}: {dotted(location)} is {_shown(fault['input'])}; {message}")
+
+
+def _shown(value: Any) -> str:
+    text = strict_yaml.dump(value).removesuffix("...\n").strip() if value is not None else "null"
+    return text if len(text) <= 60 and "\n" not in text else f"a {type(value).__name__}"
+
+
+def _fields(model: type[BaseModel], location: Sequence[Any]) -> list[str]:
+    """Field names of the model at a location inside a model."""
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation: Any = model.model_fields[part].annotation
+        for inner in (annotation, *get_args(annotation), *map(_first, get_args(annotation))):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                model = inner
+    return list(model.model_fields)
+
+
+def _first(annotation: Any) -> Any:
+    inner = get_args(annotation)
+    return inner[0] if inner else None

@@ -131,7 +131,6 @@ class ColumnarAlgorithm(Algorithm):
             "num_episodes": float(len(returns)),
             "epsilon": self.config.settings().epsilon_at(self.env_steps),
             NUM_ENV_STEPS_SAMPLED: float(steps),
-            NUM_ENV_STEPS_SAMPLED_LIFETIME: float(self.env_steps),
         }
         for name in statistics[0].means:
             weights = [sample.steps for sample in samples]
@@ -139,6 +138,9 @@ class ColumnarAlgorithm(Algorithm):
             report[f"{name}_per_step"] = float(np.average(values, weights=weights))
         for name, value in report.items():
             self.metrics.log_value((ENV_RUNNER_RESULTS, name), value, window=1)
+        self.metrics.log_value(
+            (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), steps, reduce="lifetime_sum"
+        )
 
     def agent(self) -> Agent:
         """The agent with the learner's present weights, on the CPU, apart from training."""
@@ -183,8 +185,7 @@ class ColumnarAlgorithm(Algorithm):
 
 def concatenate(columns: list[dict[str, Any]]) -> dict[str, Any]:
     """Rows of several samples one after the other, in the order of the runners."""
-    if len(columns) == 1:
+    if len(columns) == 1 and isinstance(next(iter(columns[0].values())), torch.Tensor):
         return columns[0]
-    return {
-        name: torch.cat([torch.as_tensor(part[name]) for part in columns]) for name in columns[0]
-    }
+    # A copy in any case: what comes out of the object store is read-only.
+    return {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -18,8 +19,7 @@ from algorithms.rllib.runner import ColumnarEnvRunner
 from envs.registry import make_simulator
 from envs.simulator import Simulator
 
-# RLlib's own `.training()` knows these; they are settings of ours under the same name.
-_RLLIB_NAMES = ("lr", "gamma", "grad_clip", "minibatch_size", "num_epochs")
+_RLLIB_TRAINING = set(inspect.signature(AlgorithmConfig.training).parameters) - {"self"}
 
 
 class ColumnarConfig(AlgorithmConfig):
@@ -57,18 +57,21 @@ class ColumnarConfig(AlgorithmConfig):
         self.recorder: Callable[[int], Recorder] | None = None
 
     def training(self, **settings: Any) -> ColumnarConfig:
-        """Set the algorithm's settings.
+        """Set the algorithm's settings, and what else RLlib's own `.training()` takes.
 
         Raises:
             TypeError: a setting that there is not; names the nearest.
         """
         known = self.settings_class.model_fields
         for name, value in settings.items():
-            if name not in known:
+            if name in known:
+                setattr(self, name, value)
+            elif name in _RLLIB_TRAINING:
+                super().training(**{name: value})
+            else:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f"did you mean '{near[0]}'?" if near else f"it has: {', '.join(known)}"
                 raise TypeError(f"{type(self).__name__} has no setting '{name}'; {hint}")
-            setattr(self, name, value)
         return self
 
     def debugging(self, *, seed: int | None = None, **kwargs: Any) -> ColumnarConfig:

@@ -115,7 +115,7 @@ def test_another_history_version_is_refused(saved) -> None:
 def test_a_cut_file_is_refused(saved, file) -> None:
     path = saved[1] / file
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(PolicyError, match="damaged|not valid"):
+    with pytest.raises(PolicyError, match=r"damaged|not valid"):
         Policy.load(saved[1])
 
 

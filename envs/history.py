@@ -110,22 +110,29 @@ class History:
         return reference.new_zeros((batch, self.size))
 
     def update(
-        self, state: Tensor, shown: Tensor, response: Tensor, elapsed: Tensor | float = 1.0
+        self,
+        state: Tensor,
+        shown: Tensor,
+        response: Tensor,
+        elapsed: Tensor | float = 1.0,
+        slates: Tensor | None = None,
     ) -> Tensor:
         """The state after one more step.
 
         Args:
             state: (B, H).
-            shown: features of the shown documents, (B, K, D).
+            shown: features of the shown documents, (B, K, D), or of all
+                candidates, (B, N, D), if `slates` says which were shown.
             response: what came back, (B, K, R).
             elapsed: time passed since the last step, (B,) or one number.
+            slates: positions in `shown`, (B, K).
 
         Returns:
             (B, H).
         """
         if not self.terms:
             return state
-        x, gain = self._inputs(shown, response, elapsed), self._gain.like(state)
+        x, gain = self._inputs(shown, response, elapsed, slates), self._gain.like(state)
         if not self._only_sums:
             decay = self._decay.like(state)
             if isinstance(elapsed, Tensor):
@@ -159,9 +166,17 @@ class History:
             states.append(states[-1] * decay ** passed[t][:, None] + x[t])
         return torch.stack(states)
 
-    def _inputs(self, shown: Tensor, response: Tensor, elapsed: Tensor | float) -> Tensor:
+    def _inputs(
+        self,
+        shown: Tensor,
+        response: Tensor,
+        elapsed: Tensor | float,
+        slates: Tensor | None = None,
+    ) -> Tensor:
         click = response[..., self.spec.response_slice("click")].squeeze(-1).contiguous()
-        item, answer = _weighted_sum(click, shown), _weighted_sum(click, response)
+        slots = torch.arange(click.shape[1], device=click.device)
+        item = _weighted_sum(click, shown, slots if slates is None else slates)
+        answer = _weighted_sum(click, response, slots)
         read: dict[str, Tensor] = {}
         columns = []
         for term in self.terms:
@@ -223,9 +238,10 @@ class History:
         return sizes[name]
 
 
-def _weighted_sum(weights: Tensor, rows: Tensor) -> Tensor:
-    """Weights (B, K) times rows (B, K, C), summed over K: (B, C)."""
-    positions = torch.arange(weights.numel(), device=weights.device).view_as(weights)
+def _weighted_sum(weights: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
+    """Rows (B, M, C) at positions (B, K) or (K,), times weights (B, K), summed: (B, C)."""
+    batch, width = rows.shape[:2]
+    first = torch.arange(0, batch * width, width, device=rows.device)[:, None]
     return torch.nn.functional.embedding_bag(
-        positions, rows.flatten(0, 1), per_sample_weights=weights, mode="sum"
+        first + positions, rows.flatten(0, 1), per_sample_weights=weights, mode="sum"
     )

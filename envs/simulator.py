@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from envs.history import History
+from envs.memory import keep_freed_memory
 from envs.noise import AddressedNoise, Noise, StreamNoise
 from envs.slates import check_positions, check_slates
 from envs.spec import FeatureSpec
@@ -175,6 +176,8 @@ class TorchSimulator(Simulator):
         self.slate_size, self.time_limit = world.slate_size, world.time_limit
         self.history = history or History(world.spec, world.default_history)
         self._dtype, self._device = dtype, torch.device(device)
+        if self._device.type == "cpu":
+            keep_freed_memory()
         if source is None:
             if noise == "addressed":
                 source = AddressedNoise(seed, dtype)
@@ -186,8 +189,6 @@ class TorchSimulator(Simulator):
         self._next_user = 0
         shape = (num_users, world.num_candidates)
         self._mask = torch.ones(shape, dtype=torch.bool, device=self._device)
-        first = torch.arange(num_users, device=self._device)[:, None]
-        self._first_candidate = first * world.num_candidates
 
     @torch.no_grad()
     def reset(self, users: Tensor | None = None) -> Observation:
@@ -218,9 +219,8 @@ class TorchSimulator(Simulator):
             outcome = self._silence(outcome)
         self._state, response = outcome.state, outcome.response
         self._steps = self._steps + 1
-        if self.history.terms:
-            shown = self._shown(slates)
-            self._history = self.history.update(self._history, shown, response)
+        candidates = self._observation.candidates
+        self._history = self.history.update(self._history, candidates, response, slates=slates)
         self._response, self._has_response = response, torch.ones_like(self._has_response)
         if self.time_limit is None:
             truncated = torch.zeros_like(outcome.terminated)
@@ -253,12 +253,6 @@ class TorchSimulator(Simulator):
         self._put(rows, self.world.new_candidates(fresh, draws))
         self._draws = self._noise.at(self._users, self._steps)
         return self._observe()
-
-    def _shown(self, slates: Tensor) -> Tensor:
-        """Features of the documents on the slates, (B, K, D)."""
-        rows = (slates + self._first_candidate).view(-1)
-        candidates = self._observation.candidates.flatten(0, 1)
-        return candidates.index_select(0, rows).view(*slates.shape, -1)
 
     def _finish(self, rows: Tensor) -> Observation:
         """The last observation of rows whose session ended, which new users take over."""

@@ -38,9 +38,24 @@ def check_positions(slates: Tensor, batch: int, candidates: int, slate_size: int
         )
     if slate_size == 1:
         return
-    shown = torch.zeros((batch, candidates), dtype=torch.uint8, device=slates.device)
-    if int(shown.scatter_(1, slates, 1).count_nonzero()) < slates.numel():
-        row = int((shown.sum(dim=1) < slate_size).nonzero()[0])
+    repeated = _repeated(slates, candidates)
+    if bool(repeated.any()):
+        row = int(repeated.nonzero()[0])
         raise ValueError(
             f"slate {slates[row].tolist()} of row {row} repeats a position; show each once"
         )
+
+
+def _repeated(slates: Tensor, candidates: int) -> Tensor:
+    """Which slates show a position twice, (B,) bool."""
+    batch, slate_size = slates.shape
+    if slate_size > 5:
+        shown = torch.zeros((batch, candidates), dtype=torch.uint8, device=slates.device)
+        return shown.scatter_(1, slates, 1).sum(dim=1) < slate_size
+    # Few pairs are compared faster than anything is counted.
+    slots = slates.t().contiguous()
+    repeated = slots[0] == slots[1]
+    for later in range(2, slate_size):
+        for earlier in range(later):
+            repeated |= slots[earlier] == slots[later]
+    return repeated

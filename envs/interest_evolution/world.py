@@ -163,21 +163,18 @@ class InterestEvolution(World):
         chosen = choose(self.choice.probabilities(affinity.t()), _one(draws, Purpose.CHOICE))
         clicked = chosen < len(topic)
 
-        watch_time = budget.clamp(max=self.video_minutes) * clicked
         slot = chosen.clamp(max=len(topic) - 1)[None]
         watched_topic = topic.gather(0, slot)[0]
         x = affinity.gather(0, slot)[0]
         # A click moves the interest towards the topic more often than away from it.
-        size = (0.3 - 0.3 * x.abs()) * (1 - x)
+        size = (0.3 - 0.3 * x.abs()) * (1 - x) * clicked
         away = _one(draws, Purpose.DIRECTION) >= (x + 1) / 2
-        moved = (x + torch.where(away, -size, size)).clamp(-1, 1)
-        moved = torch.where(clicked, moved, x)
-        budget = (
-            budget
-            - watch_time
-            + self.extension * watch_time * quality.gather(0, slot)[0]
-            - ~clicked * self.step_penalty
-        )
+        moved = torch.where(away, x - size, x + size).clamp(-1, 1)
+
+        minutes = budget.clamp(max=self.video_minutes)
+        watch_time = minutes * clicked
+        cost = minutes * (1 - self.extension * quality.gather(0, slot)[0])
+        budget = budget - torch.where(clicked, cost, self.step_penalty)
         state = {
             "interests": interests.scatter(1, watched_topic[:, None], moved[:, None]),
             "budget": budget,

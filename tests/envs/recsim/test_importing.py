@@ -35,11 +35,13 @@ names = ["recsim.environments.interest_evolution", "recsim.choice_model"]
 threads = [threading.Thread(target=load, args=(name,)) for name in names * 4]
 [thread.start() for thread in threads], [thread.join() for thread in threads]
 assert not {"gym", "gym.spaces", "gin.tf", "tensorflow", "jax"} & set(sys.modules)
-composition, state = pickle.load(sys.stdin.buffer)
+composition, state, whole = pickle.load(sys.stdin.buffer)
 from envs.recsim import GoogleSimulator
 simulator = GoogleSimulator(composition, 2, seed=4)
 simulator.set_state(state)
 rewards = [float(simulator.step(torch.tensor([[0, 1, 2]] * 2)).reward.sum()) for _ in range(20)]
+again = [float(whole.step(torch.tensor([[0, 1, 2]] * 2)).reward.sum()) for _ in range(20)]
+assert rewards == again
 print(repr(rewards))
 """
 
@@ -82,7 +84,7 @@ def test_fresh_process_unpickles_and_continues_with_the_same_numbers() -> None:
     slates = torch.tensor([[0, 1, 2]] * 2)
     for _ in range(5):
         simulator.step(slates)
-    given = pickle.dumps((composition, simulator.get_state()))
+    given = pickle.dumps((composition, simulator.get_state(), simulator))
     expected = [float(simulator.step(slates).reward.sum()) for _ in range(20)]
     assert run(FRESH, given) == repr(expected)
 

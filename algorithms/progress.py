@@ -1,0 +1,78 @@
+"""The live line of a run: steps, speed, return, time left."""
+
+from __future__ import annotations
+
+import math
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class TrainingProgress:
+    """A live line on a terminal, ten plain lines elsewhere. Use it as a context.
+
+    Rich respects NO_COLOR and TERM=dumb.
+    """
+
+    def __init__(self, budget: int, done: int = 0, console: Console | None = None) -> None:
+        """Show nothing yet.
+
+        Args:
+            budget: user-steps of the whole run.
+            done: user-steps before this process.
+            console: standard error if not given.
+        """
+        self._budget, self._console = budget, console or Console(stderr=True)
+        self._shown = 10 * done // budget
+        self._live = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._live,
+            transient=True,
+        )
+        self._task = self._bar.add_task("training", total=budget, completed=done, numbers="")
+
+    def __enter__(self) -> Self:
+        """Start the live line."""
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the live line away."""
+        self._bar.stop()
+
+    def update(self, steps: int, speed: float, mean_return: float) -> None:
+        """Show where the run is.
+
+        Args:
+            steps: user-steps so far.
+            speed: user-steps per second.
+            mean_return: of the sessions that ended lately; NaN for none.
+        """
+        numbers = f"{steps:,} of {self._budget:,} steps, {speed:,.0f} a second"
+        if not math.isnan(mean_return):
+            numbers += f", return {mean_return:.1f}"
+        if self._live:
+            self._bar.update(self._task, completed=min(steps, self._budget), numbers=numbers)
+            return
+        tenth = 10 * steps // self._budget
+        if tenth > self._shown:
+            self._shown = tenth
+            left = max(0, self._budget - steps) / speed if speed > 0 else math.inf
+            ending = f", {left:.0f} s left" if math.isfinite(left) else ""
+            self.say(f"{numbers}{ending}")
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -85,16 +86,32 @@ class Layout:
             raise ValueError(
                 f"an observation does not match its space: {type(error).__name__} {error}"
             ) from error
-        for column, block in zip(self._columns, blocks, strict=True):
-            _check_range(column.feature, block)
-        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
+        rows = blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
+        if not ((rows >= self._least) & (rows <= self._most)).all():
+            for column, block in zip(self._columns, blocks, strict=True):
+                _explain(column.feature, block)
+        return rows
+
+    @cached_property
+    def _least(self) -> Rows:
+        return np.concatenate([np.full(f.size, _bounds(f)[0]) for f in self.features])
+
+    @cached_property
+    def _most(self) -> Rows:
+        return np.concatenate([np.full(f.size, _bounds(f)[1]) for f in self.features])
 
 
-def _check_range(feature: Feature, block: Rows) -> None:
+def _bounds(feature: Feature) -> tuple[float, float]:
+    """Values that only rounding carries out of the range are clipped later, not refused."""
+    return (
+        max(feature.low - 1e-6 * max(1.0, abs(feature.low)), -_LARGEST),
+        min(feature.high + 1e-6 * max(1.0, abs(feature.high)), _LARGEST),
+    )
+
+
+def _explain(feature: Feature, block: Rows) -> None:
+    least, most = _bounds(feature)
     low, high = float(block.min()), float(block.max())
-    # Values that only rounding carries out of the range are clipped later.
-    least = max(feature.low - 1e-6 * max(1.0, abs(feature.low)), -_LARGEST)
-    most = min(feature.high + 1e-6 * max(1.0, abs(feature.high)), _LARGEST)
     if not least <= low <= high <= most:
         worst = high if low >= least else low
         raise ValueError(

@@ -143,6 +143,8 @@ def evaluate_policy(
     Raises:
         ValueError: the policy does not fit the world.
     """
+    # Without a history first: the policy's may name features that this world lacks.
+    check_fit(policy, make_simulator(num_users=1, **{**world, "history": []}))
     world = {**world, "history": policy.history.to_json()}
     firsts = range(0, users, CHUNK)
     tasks: list[Task] = [
@@ -194,7 +196,6 @@ def play(
 ) -> EvaluationResult:
     """Play users `first` to `first + count - 1` side by side, a session each."""
     simulator = make_simulator(num_users=count, seed=seed, replace=False, **world)
-    check_fit(policy, simulator)
     observation = simulator.reset(torch.arange(first, first + count))
     device = observation.mask.device
     policy.agent.to(device)

@@ -18,7 +18,7 @@ def multinomial_logit(scores: Tensor, no_click_mass: float | Tensor) -> Tensor:
 
     Source: McFadden (1974); `MultinomialLogitChoiceModel` in RecSim.
     """
-    return torch.softmax(_with_no_click(scores, no_click_mass), dim=1)
+    return torch.softmax(_with_no_click(scores, no_click_mass), dim=0).t()
 
 
 def multinomial_proportional(
@@ -33,7 +33,7 @@ def multinomial_proportional(
     """
     mass = _with_no_click(scores, no_click_mass) - min_normalizer
     _refuse_negative(mass, min_normalizer)
-    return mass / mass.sum(dim=1, keepdim=True)
+    return (mass / mass.sum(dim=0)).t()
 
 
 def exponential_cascade(scores: Tensor, attention_prob: float, score_scaling: float) -> Tensor:
@@ -64,12 +64,13 @@ def proportional_cascade(
 
 
 def _with_no_click(scores: Tensor, no_click_mass: float | Tensor) -> Tensor:
-    batch, slots = scores.shape
-    # Laid out slot by slot, (K + 1, B), which torch goes through fastest.
-    scored = scores.new_empty((slots + 1, batch)).t()
-    scored[:, :-1] = scores
-    scored[:, -1] = no_click_mass
-    return scored
+    """Scores and then the no-click mass, slots first: (K + 1, B), which torch sums fastest."""
+    batch = len(scores)
+    if isinstance(no_click_mass, Tensor):
+        no_click = no_click_mass.to(scores).expand(batch)
+    else:
+        no_click = scores.new_full((batch,), no_click_mass)
+    return torch.cat([scores.t(), no_click[None]])
 
 
 def _refuse_negative(shifted: Tensor, min_normalizer: float) -> None:
@@ -154,5 +155,5 @@ def choose(probabilities: Tensor, uniform: Tensor) -> Tensor:
     Returns:
         (B,) int64 in 0..K; K means no click.
     """
-    cdf = probabilities.cumsum(dim=1)
-    return (cdf / cdf[:, -1:] <= uniform[:, None]).sum(dim=1)
+    cdf = probabilities.t().cumsum(dim=0)
+    return (cdf / cdf[-1] <= uniform).sum(dim=0)

@@ -200,7 +200,8 @@ class History:
                 elapsed[:, None] if isinstance(elapsed, Tensor) else elapsed
             )
         if name == "no_click":
-            return (1 - click.sum(dim=1, keepdim=True)).clamp(min=0)
+            clicks = click @ click.new_ones((click.shape[1], 1))
+            return (1 - clicks).clamp(min=0)
         if name == "item":
             return item
         if any(feature.name == name for feature in self.spec.response):

@@ -155,7 +155,8 @@ class InterestEvolution(World):
         """Choice, watch time, interests, budget, end: RecSim's order."""
         interests, budget = state["interests"], state["budget"]
         # Numbers lie slot by slot, (K, B), which torch goes through fastest.
-        topic = state["topic"].gather(1, slate).t().contiguous()
+        shown = state["topic"].gather(1, slate)
+        topic = shown.t().contiguous()
         quality = self._topic_quality.like(interests).index_select(0, topic.view(-1))
         noise = draws.normal(Purpose.QUALITY, slate).t()
         quality = torch.add(quality.view_as(topic), noise, alpha=self.quality_stddev)
@@ -179,17 +180,16 @@ class InterestEvolution(World):
             "interests": interests.scatter(1, watched_topic[:, None], moved[:, None]),
             "budget": budget,
         }
-        response = self._respond(topic, quality, chosen, watch_time)
+        response = self._respond(shown, quality, chosen, watch_time)
         return Outcome(state, response, watch_time, budget <= 0)
 
     def _respond(
-        self, topic: Tensor, quality: Tensor, chosen: Tensor, watch_time: Tensor
+        self, shown: Tensor, quality: Tensor, chosen: Tensor, watch_time: Tensor
     ) -> Tensor:
-        """The response (B, K, R); topics and qualities are (K, B)."""
-        slots, batch = topic.shape
-        rows = self._shown.like(quality).index_select(0, topic.t().reshape(-1))
-        response = rows.view(batch, slots, -1)
-        click = chosen == torch.arange(slots, device=chosen.device)[:, None]
+        """The response (B, K, R) to topics (B, K) with qualities (K, B)."""
+        rows = self._shown.like(quality).index_select(0, shown.view(-1))
+        response = rows.view(*shown.shape, -1)
+        click = chosen == torch.arange(len(quality), device=chosen.device)[:, None]
         response[..., 0] = click.t()
         if self.show_quality:
             response[..., -2] = quality.t()

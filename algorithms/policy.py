@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from algorithms.core.agent import Agent, Exploration, slate_distribution
@@ -178,7 +178,7 @@ class Policy:
             "info": self.info,
         }
         partial = path / f".{_WEIGHTS}.partial"
-        save_file(weights, partial)
+        partial.write_bytes(save(weights))
         os.replace(partial, path / _WEIGHTS)
         # The description last: a folder with one is a whole policy.
         partial = path / f".{_JSON}.partial"

@@ -8,7 +8,8 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from typing import Any
 OBJECT_STORE_BYTES = 300 * 2**20
 """Weights and fragments in flight are a few MB each."""
 
-JOIN_SECONDS = 13.0
-_PROBE_SECONDS = 5.0
+JOIN_SECONDS = 9.0
+_PROBE_SECONDS = 4.0
+# An empty SETTINGS frame: length 0, type 4, no flags, stream 0.
+_SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 _PACKAGES = ("envs", "algorithms", "configs", "recsim")
 
 
@@ -33,7 +36,7 @@ def quiet() -> None:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     for name in ("ray", "ray.rllib", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
@@ -50,7 +53,7 @@ def check_address(address: str) -> None:
             f"the cluster address is '{address}'; write it as host:port, as in 10.0.0.1:6379"
         )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _PROBE_SECONDS).close()
+        _probe(host.strip("[]"), int(port))
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
         raise ClusterError(
@@ -59,9 +62,30 @@ def check_address(address: str) -> None:
         ) from None
 
 
+def _probe(host: str, port: int) -> None:
+    """See whether somebody there speaks HTTP/2, as Ray's gRPC does: both sides begin with settings.
+
+    Ray itself would wait for long, inside C++ code that nothing interrupts.
+    """
+    deadline = time.monotonic() + _PROBE_SECONDS
+    with socket.create_connection((host, port), _PROBE_SECONDS) as connection:
+        connection.settimeout(max(0.1, deadline - time.monotonic()))
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS)
+        answer = connection.recv(9)
+    if len(answer) < 4 or answer[3] != _SETTINGS[3]:
+        raise OSError("something else listens there")
+
+
 @contextmanager
-def ray_running(workers: int, address: str | None = None) -> Iterator[None]:
+def ray_running(
+    workers: int, address: str | None = None, abandon: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Ray for so many workers while the block runs; none at all for no workers.
+
+    Args:
+        workers: how many a cluster of our own has room for.
+        address: of a running cluster to join instead.
+        abandon: called before the process ends because the cluster does not answer.
 
     Raises:
         ClusterError: there is no cluster at the address.
@@ -75,6 +99,8 @@ def ray_running(workers: int, address: str | None = None) -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         ray.init(
+            # A cluster of our own, whatever else runs on this machine.
+            address="local",
             num_cpus=workers + 1,
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
@@ -82,14 +108,14 @@ def ray_running(workers: int, address: str | None = None) -> Iterator[None]:
         )
     else:
         check_address(address)
-        _join(address, options)
+        _join(address, options, abandon)
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _join(address: str, options: dict[str, Any]) -> None:
+def _join(address: str, options: dict[str, Any], abandon: Callable[[], None]) -> None:
     import ray
 
     message = (
@@ -99,15 +125,17 @@ def _join(address: str, options: dict[str, Any]) -> None:
 
     def give_up() -> None:
         # Ray waits inside its C++ code, where no exception reaches it.
+        abandon()
         print(message, file=sys.stderr, flush=True)
         os._exit(2)
 
-    watchdog = threading.Timer(JOIN_SECONDS - _PROBE_SECONDS, give_up)
+    watchdog = threading.Timer(JOIN_SECONDS, give_up)
     watchdog.daemon = True
     watchdog.start()
     try:
         ray.init(address=address, runtime_env=shipped(), **options)
     except Exception as error:
+        abandon()
         reason = " ".join(str(error).split())[:200]
         raise ClusterError(f"{message} ({reason})") from None
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -108,6 +109,10 @@ def begin(
         from algorithms.cluster import check_address
 
         check_address(address)
+        if not found.workers:
+            logging.getLogger(__name__).warning(
+                "workers is 0, so nothing runs on the cluster; add --workers N."
+            )
     return create_run(found, out)
 
 
@@ -141,8 +146,13 @@ def train(run: Run, checkpoint: Checkpoint | None, address: str | None) -> None:
     quiet()
     state: dict[str, Any] = {} if checkpoint is None else checkpoint.state
     clock = Clock(state.get("cpu_seconds"))
+
+    def abandon() -> None:
+        if checkpoint is None:
+            shutil.rmtree(run.path, ignore_errors=True)
+
     try:
-        with ray_running(run.config.workers, address):
+        with ray_running(run.config.workers, address, abandon):
             result = _train(run, checkpoint, clock)
     except (Interrupted, KeyboardInterrupt):
         fail(parting(run), INTERRUPTED)

@@ -195,10 +195,11 @@ class Training:
             return dict.fromkeys(("eval_return", "eval_low", "eval_high"), math.nan)
         config = self.run.config
         world, _ = on_backend(config.world, "torch")
+        self.clock.charge("train", exact=True)
         # Other users than in the final evaluation: the best checkpoint is chosen on these.
         seed, users = config.evaluate.seed + 1, config.train.evaluate_users
         found = evaluate_policy(self.policy(), world, users, seed).mean_return
-        self.clock.charge("eval")
+        self.clock.charge("eval", exact=True)
         if self._best is None or found.mean > self._best:
             self._best = found.mean
             self.run.save("best", self._write, self._state())
@@ -228,6 +229,7 @@ class Training:
 
     def finish(self, signals: Signals) -> dict[str, Any]:
         """Export the policy, evaluate it with fresh users, and write the result."""
+        self.clock.charge("train", exact=True)
         config, policy = self.run.config, self.policy()
         save_policy(policy, self.run.policy)
         signals.check()

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,9 +71,21 @@ class History:
     _decay: Constant = field(init=False, repr=False, compare=False)
     _gain: Constant = field(init=False, repr=False, compare=False)
     _only_sums: bool = field(init=False, repr=False, compare=False)
+    _click: slice = field(init=False, repr=False, compare=False)
+    _factors: tuple[tuple[str, ...], ...] = field(init=False, repr=False, compare=False)
+    _columns: dict[str, tuple[bool, slice]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Lay out the columns, which also checks every term's name."""
+        factors = tuple(tuple(f.strip() for f in term.what.split("*")) for term in self.terms)
+        # A name that both have means the response.
+        columns = {f.name: (True, self.spec.candidate_slice(f.name)) for f in self.spec.candidate}
+        for feature in self.spec.response:
+            columns[feature.name] = (False, self.spec.response_slice(feature.name))
+        columns["item"] = (True, slice(0, self.spec.candidate_size))
+        object.__setattr__(self, "_click", self.spec.response_slice("click"))
+        object.__setattr__(self, "_factors", factors)
+        object.__setattr__(self, "_columns", columns)
         sizes = [self._width(term) for term in self.terms]
         decay = [
             term.decay for term, size in zip(self.terms, sizes, strict=True) for _ in range(size)
@@ -173,43 +186,38 @@ class History:
         elapsed: Tensor | float,
         slates: Tensor | None = None,
     ) -> Tensor:
-        click = response[..., self.spec.response_slice("click")].squeeze(-1).contiguous()
+        click = response[..., self._click].squeeze(-1).contiguous()
         slots = torch.arange(click.shape[1], device=click.device)
-        item = _weighted_sum(click, shown, slots if slates is None else slates)
-        answer = _weighted_sum(click, response, slots)
+        step = _Step(
+            click,
+            _weighted_sum(click, shown, slots if slates is None else slates),
+            response,
+            elapsed,
+        )
         read: dict[str, Tensor] = {}
         columns = []
-        for term in self.terms:
-            for factor in term.what.split("*"):
-                if factor not in read:
-                    read[factor] = self._factor(factor.strip(), click, item, answer, elapsed)
-            product = read[term.what.split("*")[0]]
-            for factor in term.what.split("*")[1:]:
-                product = product * read[factor]
-            columns.append(product)
-        return torch.cat(columns, dim=1) if columns else item[:, :0]
+        for names in self._factors:
+            for name in names:
+                if name not in read:
+                    read[name] = self._factor(name, step)
+            columns.append(math.prod((read[name] for name in names[1:]), start=read[names[0]]))
+        return torch.cat(columns, dim=1) if columns else step.item[:, :0]
 
-    def _factor(
-        self, name: str, click: Tensor, item: Tensor, answer: Tensor, elapsed: Tensor | float
-    ) -> Tensor:
-        if name.endswith(")") and "(" in name:
-            transform, inner = name[:-1].split("(", 1)
-            return _TRANSFORMS[transform](self._factor(inner, click, item, answer, elapsed))
+    def _factor(self, name: str, step: _Step) -> Tensor:
+        if name in self._columns:
+            of_item, columns = self._columns[name]
+            return step.item[:, columns] if of_item else step.answer(columns)
         if name == "time":
-            return torch.ones_like(item[:, :1]) * (
-                elapsed[:, None] if isinstance(elapsed, Tensor) else elapsed
-            )
+            elapsed = step.elapsed
+            passed = elapsed[:, None] if isinstance(elapsed, Tensor) else elapsed
+            return step.click.new_ones((len(step.click), 1)) * passed
         if name == "no_click":
-            clicks = click @ click.new_ones((click.shape[1], 1))
-            return (1 - clicks).clamp(min=0)
-        if name == "item":
-            return item
-        if any(feature.name == name for feature in self.spec.response):
-            return answer[:, self.spec.response_slice(name)]
-        return item[:, self.spec.candidate_slice(name)]
+            return (1 - _sum_slots(step.click)).clamp(min=0)
+        transform, inner = name[:-1].split("(", 1)
+        return _TRANSFORMS[transform](self._factor(inner, step))
 
     def _width(self, term: Term) -> int:
-        widths = [self._factor_width(factor.strip(), term) for factor in term.what.split("*")]
+        widths = [self._factor_width(f.strip(), term) for f in term.what.split("*")]
         if sum(width > 1 for width in widths) > 1:
             raise ValueError(
                 f"history term '{term.what}' multiplies two features of several columns; "
@@ -228,15 +236,34 @@ class History:
             return self._factor_width(inner, term)
         if name in ("time", "no_click"):
             return 1
-        if name == "item":
-            return self.spec.candidate_size
-        sizes = {f.name: f.size for f in (*self.spec.candidate, *self.spec.response)}
-        if name not in sizes:
-            allowed = ", ".join(["time", "no_click", "item", *sizes])
+        if name not in self._columns:
+            allowed = ", ".join(["time", "no_click", *self._columns])
             raise ValueError(
                 f"history term '{term.what}' names '{name}', which is none of: {allowed}"
             )
-        return sizes[name]
+        columns = self._columns[name][1]
+        return int(columns.stop - columns.start)
+
+
+class _Step(NamedTuple):
+    """One step as the terms read it: clicks (B, K), clicked item (B, D), response (B, K, R)."""
+
+    click: Tensor
+    item: Tensor
+    response: Tensor
+    elapsed: Tensor | float
+
+    def answer(self, columns: slice) -> Tensor:
+        """Columns of the response to the clicked document."""
+        if columns.stop - columns.start == 1:
+            return _sum_slots(self.click * self.response[..., columns.start])
+        slots = torch.arange(self.click.shape[1], device=self.click.device)
+        return _weighted_sum(self.click, self.response[..., columns], slots)
+
+
+def _sum_slots(values: Tensor) -> Tensor:
+    """(B, K) summed over slots, (B, 1); a product with ones is faster than a sum."""
+    return values @ values.new_ones((values.shape[1], 1))
 
 
 def _weighted_sum(weights: Tensor, rows: Tensor, positions: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ def _repeated(slates: Tensor, candidates: int) -> Tensor:
         shown = torch.zeros((batch, candidates), dtype=torch.uint8, device=slates.device)
         return shown.scatter_(1, slates, 1).sum(dim=1) < slate_size
     # Few pairs are compared faster than anything is counted.
-    slots = slates.t().contiguous()
+    slots = slates.unbind(1)
     repeated = slots[0] == slots[1]
     for later in range(2, slate_size):
         for earlier in range(later):

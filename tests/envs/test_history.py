@@ -118,7 +118,11 @@ def test_plain_data_round_trip_and_version() -> None:
 @pytest.mark.parametrize(
     ("what", "keep", "message"),
     [
-        ("clicks", "sum", "names 'clicks', which is none of: time, no_click, item"),
+        (
+            "clicks",
+            "sum",
+            "'clicks', which is none of: time, no_click, features, price, click",
+        ),
         ("sqrt(price)", "sum", "known functions are: log1p"),
         ("features*topic", "sum", "at most one factor"),
         ("click", "mean", "allowed are 'sum', 'last' and a decay"),

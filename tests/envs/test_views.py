@@ -236,10 +236,10 @@ def test_stable_baselines_learns_on_the_flat_view() -> None:
     from stable_baselines3.common.evaluation import evaluate_policy
 
     env = FlatView(make("modified_long_term_satisfaction", num_candidates=2))
-    model = PPO(
-        "MlpPolicy", env, n_steps=500, batch_size=100, learning_rate=1e-3, gamma=1.0, seed=0
-    )
-    model.learn(20_000)
-    # Sweet always: 56; at random: about 97; alternating: 172.
-    mean, _ = evaluate_policy(model, env, n_eval_episodes=50, warn=False)
-    assert mean > 140
+    scaled = gymnasium.wrappers.TransformReward(env, lambda reward: float(reward) / 20)
+    model = PPO("MlpPolicy", scaled, n_steps=256, learning_rate=2e-3, gamma=1.0, seed=0)
+    model.learn(6_000)
+    # Always bitter: 11; always sweet: 57; at random: about 98, with a standard
+    # error of 2.5 over 100 sessions; alternating: 172.
+    mean, _ = evaluate_policy(model, env, n_eval_episodes=100, warn=False)
+    assert mean > 115

@@ -15,6 +15,7 @@ def cluster() -> Iterator[None]:
     import ray
 
     ray.init(
+        address="local",  # never join a cluster that happens to run here
         num_cpus=3,
         include_dashboard=False,
         log_to_driver=False,

@@ -92,6 +92,7 @@ class Simulator(abc.ABC):
         num_candidates: N.
         slate_size: K.
         time_limit: steps after which a session is cut, `None` for never.
+        device: where observations come from and slates must be.
     """
 
     spec: FeatureSpec
@@ -100,6 +101,7 @@ class Simulator(abc.ABC):
     num_candidates: int
     slate_size: int
     time_limit: int | None
+    device: torch.device = torch.device("cpu")
 
     @abc.abstractmethod
     def reset(self, users: Tensor | None = None) -> Observation:
@@ -175,20 +177,20 @@ class TorchSimulator(Simulator):
         self.spec, self.num_candidates = world.spec, world.num_candidates
         self.slate_size, self.time_limit = world.slate_size, world.time_limit
         self.history = history or History(world.spec, world.default_history)
-        self._dtype, self._device = dtype, torch.device(device)
-        if self._device.type == "cpu":
+        self._dtype, self.device = dtype, torch.device(device)
+        if self.device.type == "cpu":
             keep_freed_memory()
         if source is None:
             if noise == "addressed":
                 source = AddressedNoise(seed, dtype)
             elif noise == "stream":
-                source = StreamNoise(seed, dtype, self._device)
+                source = StreamNoise(seed, dtype, self.device)
             else:
                 raise ValueError(f"noise is '{noise}'; allowed are 'addressed' and 'stream'")
         self._noise, self._replaces = source, replace
         self._next_user = 0
         shape = (num_users, world.num_candidates)
-        self._mask = torch.ones(shape, dtype=torch.bool, device=self._device)
+        self._mask = torch.ones(shape, dtype=torch.bool, device=self.device)
 
     @torch.no_grad()
     def reset(self, users: Tensor | None = None) -> Observation:
@@ -197,14 +199,14 @@ class TorchSimulator(Simulator):
             users = torch.arange(self._next_user, self._next_user + self.num_users)
         if users.shape != (self.num_users,):
             raise ValueError(f"users have shape {tuple(users.shape)}; {self.num_users} play here")
-        self._users = users.to(self._device)
+        self._users = users.to(self.device)
         self._next_user = int(users.max()) + 1
         self._steps = torch.zeros_like(self._users)
         self._over = torch.zeros_like(self._users, dtype=torch.bool)
         self._draws = self._noise.at(self._users, self._steps)
-        self._state = self.world.new_users(self._draws, self._dtype, self._device)
+        self._state = self.world.new_users(self._draws, self._dtype, self.device)
         shape = (self.num_users, self.slate_size, self.spec.response_size)
-        self._response = torch.zeros(shape, dtype=self._dtype, device=self._device)
+        self._response = torch.zeros(shape, dtype=self._dtype, device=self.device)
         self._has_response = self._response[:, 0, :1]
         self._history = self.history.initial(self.num_users, self._response)
         self._state |= self.world.new_candidates(self._state, self._draws)
@@ -247,7 +249,7 @@ class TorchSimulator(Simulator):
     @torch.no_grad()
     def restart(self, rows: Tensor) -> Observation:
         """End the sessions of some rows, (F,) int64, and start fresh ones there."""
-        rows = rows.to(self._device)
+        rows = rows.to(self.device)
         fresh = self._replace(rows)
         draws = self._noise.at(self._users[rows], self._steps[rows])
         self._put(rows, self.world.new_candidates(fresh, draws))
@@ -281,7 +283,7 @@ class TorchSimulator(Simulator):
     def _replace(self, rows: Tensor) -> State:
         """New users in some rows, still without candidates; their states."""
         users = torch.arange(
-            self._next_user, self._next_user + len(rows), device=self._device, dtype=torch.int64
+            self._next_user, self._next_user + len(rows), device=self.device, dtype=torch.int64
         )
         self._next_user += len(rows)
         # New tensors, not in-place writes: earlier observations must not change.
@@ -289,7 +291,7 @@ class TorchSimulator(Simulator):
         self._steps = self._steps.index_fill(0, rows, 0)
         self._over = self._over.index_fill(0, rows, False)
         draws = self._noise.at(users, torch.zeros_like(users))
-        fresh = self.world.new_users(draws, self._dtype, self._device)
+        fresh = self.world.new_users(draws, self._dtype, self.device)
         self._put(rows, fresh)
         self._response = self._response.index_fill(0, rows, 0.0)
         self._has_response = self._has_response.index_fill(0, rows, 0.0)
@@ -327,7 +329,7 @@ class TorchSimulator(Simulator):
     @torch.no_grad()
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue from `get_state`."""
-        tensors = {key: value.to(self._device) for key, value in state["tensors"].items()}
+        tensors = {key: value.to(self.device) for key, value in state["tensors"].items()}
         self._users, self._steps = tensors["users"], tensors["steps"]
         self._over = tensors["over"]
         self._response, self._has_response = tensors["response"], tensors["has_response"]

@@ -27,12 +27,12 @@ class Collector:
 
     def __init__(self, simulator: Simulator, agent: Agent, seed: int) -> None:
         """Set up; the first `collect` starts the sessions."""
-        self.simulator, self.agent = simulator, agent
+        self.simulator, self.agent = simulator, agent.to(simulator.device)
         self.cpu = {"simulate": 0.0, "inference": 0.0}
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator(simulator.device).manual_seed(seed)
         self._observation: Observation | None = None
-        self._returns = torch.zeros(simulator.num_users)
-        self._lengths = torch.zeros(simulator.num_users, dtype=torch.int64)
+        self._returns = torch.zeros(simulator.num_users, device=simulator.device)
+        self._lengths = torch.zeros_like(self._returns, dtype=torch.int64)
 
     def start(self, stagger: int) -> None:
         """Start the sessions at different times.
@@ -111,8 +111,8 @@ class Collector:
         response = torch.cat([step.transition.response for step in fragment.steps[::4]])
         numbers = self.simulator.metrics(response)
         return SessionStatistics(
-            returns=torch.cat(returns).numpy() if returns else torch.zeros(0).numpy(),
-            lengths=torch.cat(lengths).numpy() if lengths else torch.zeros(0).long().numpy(),
+            returns=torch.cat([*returns, self._returns[:0]]).cpu().numpy(),
+            lengths=torch.cat([*lengths, self._lengths[:0]]).cpu().numpy(),
             means={name: float(value.mean()) for name, value in numbers.items()},
         )
 
@@ -126,14 +126,15 @@ class Collector:
         return {
             "simulator": None if self._observation is None else self.simulator.get_state(),
             "generator": self._generator.get_state(),
-            "returns": self._returns,
-            "lengths": self._lengths,
+            "returns": self._returns.cpu(),
+            "lengths": self._lengths.cpu(),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue from `get_state`."""
         self._generator.set_state(state["generator"])
-        self._returns, self._lengths = state["returns"].clone(), state["lengths"].clone()
+        self._returns = state["returns"].to(self.simulator.device, copy=True)
+        self._lengths = state["lengths"].to(self.simulator.device, copy=True)
         self._observation = None
         if state["simulator"] is not None:
             self.simulator.set_state(state["simulator"])
@@ -142,5 +143,5 @@ class Collector:
 
 def random_slates(mask: Tensor, slate_size: int, generator: torch.Generator) -> Tensor:
     """Uniformly random slates of distinct eligible positions, (B, K)."""
-    order = torch.rand(mask.shape, generator=generator).masked_fill(~mask.cpu(), -1.0)
-    return order.topk(slate_size, dim=1).indices.to(mask.device)
+    order = torch.rand(mask.shape, generator=generator, device=generator.device)
+    return order.to(mask.device).masked_fill(~mask, -1.0).topk(slate_size, dim=1).indices

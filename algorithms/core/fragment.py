@@ -123,7 +123,7 @@ class Sample:
     def to_numpy(self) -> Sample:
         """The same with numpy columns, which travel through the object store without a copy."""
         columns: dict[str, NDArray[np.generic] | Tensor] = {
-            name: value.numpy() if isinstance(value, Tensor) else value
+            name: value.cpu().numpy() if isinstance(value, Tensor) else value
             for name, value in self.columns.items()
         }
         return Sample(columns, self.steps, self.statistics, self.cpu)

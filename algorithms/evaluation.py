@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -129,6 +129,7 @@ def evaluate_policy(
     *,
     explore: bool = False,
     workers: int = 0,
+    tick: Callable[[], None] = lambda: None,
 ) -> EvaluationResult:
     """Play exactly so many fresh sessions, one a user.
 
@@ -139,6 +140,7 @@ def evaluate_policy(
         seed: of their luck, and of the policy's own draws.
         explore: whether to depart from the best slates.
         workers: processes; below 2 this one plays.
+        tick: called before every step where this process plays; may raise to stop.
 
     Raises:
         ValueError: the policy does not fit the world.
@@ -152,7 +154,7 @@ def evaluate_policy(
     ]
     if workers < 2 or len(tasks) < 2:
         with one_thread():
-            parts = [play(policy, *task) for task in tasks]
+            parts = [play(policy, *task, tick) for task in tasks]
     else:
         parts = _in_processes(policy, tasks, min(workers, len(tasks)))
     return EvaluationResult(
@@ -192,7 +194,13 @@ def _play_saved(folder: str, task: Task) -> EvaluationResult:
 
 @torch.no_grad()
 def play(
-    policy: Policy, world: World, first: int, count: int, seed: int, explore: bool
+    policy: Policy,
+    world: World,
+    first: int,
+    count: int,
+    seed: int,
+    explore: bool,
+    tick: Callable[[], None] = lambda: None,
 ) -> EvaluationResult:
     """Play users `first` to `first + count - 1` side by side, a session each."""
     simulator = make_simulator(num_users=count, seed=seed, replace=False, **world)
@@ -206,6 +214,7 @@ def play(
     totals: dict[str, torch.Tensor] = {}
     step = 0
     while bool(playing.any()):
+        tick()
         # Numbers fill a tensor row by row, so a row's draws don't depend on the rows after it.
         generator.manual_seed(_own_seed(seed, first, step))
         recommended = policy.recommend(

@@ -234,8 +234,9 @@ class Training:
         save_policy(policy, self.run.policy)
         signals.check()
         world, _ = on_backend(config.world, config.evaluate.backend)
-        found = evaluate_policy(policy, world, config.evaluate.users, config.evaluate.seed)
-        signals.check()
+        found = evaluate_policy(
+            policy, world, config.evaluate.users, config.evaluate.seed, tick=signals.check
+        )
         references = reference_returns(config)
         self._peak = max(self._peak, memory_bytes())
         self.clock.charge("eval", exact=True)

@@ -36,7 +36,6 @@ def quiet() -> None:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     for name in ("ray", "ray.rllib", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
@@ -94,6 +93,8 @@ def ray_running(
         with _without_object_store():
             yield
         return
+    if address is not None:
+        _use_token()
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -113,6 +114,13 @@ def ray_running(
         yield
     finally:
         ray.shutdown()
+
+
+def _use_token() -> None:
+    """Show the token if there is one; Ray reads this when it is imported, and doesn't by itself."""
+    known = [os.environ.get("RAY_AUTH_TOKEN"), os.environ.get("RAY_AUTH_TOKEN_PATH")]
+    if any(known) or (Path.home() / ".ray" / "auth_token").exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _join(address: str, options: dict[str, Any], abandon: Callable[[], None]) -> None:

@@ -143,7 +143,6 @@ def train(run: Run, checkpoint: Checkpoint | None, address: str | None) -> None:
     from algorithms.accounting import Clock
     from algorithms.training import Interrupted
 
-    quiet()
     state: dict[str, Any] = {} if checkpoint is None else checkpoint.state
     clock = Clock(state.get("cpu_seconds"))
 

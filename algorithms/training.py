@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 
 from algorithms.accounting import Clock, memory_bytes
+from algorithms.cluster import quiet
 from algorithms.config import RunConfig
 from algorithms.core.agent import Exploration
 from algorithms.curves import draw_curves
@@ -81,6 +82,7 @@ def build(config: RunConfig) -> Any:
     """The RLlib algorithm of a config."""
     world = config.world
     rllib = algorithm(config.algorithm).load_config()
+    quiet()
     rllib.environment(world.pop("name"), env_config=world)
     rllib.env_runners(
         num_env_runners=config.workers,

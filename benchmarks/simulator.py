@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.core import Benchmark, Numbers, Row, at_least
 from envs import make_simulator
 from envs.recsim.importing import load
 
@@ -108,6 +109,38 @@ def main(seconds: float = 0.5, rounds: int = 7) -> dict[str, Any]:
     }
     print(json.dumps(result))
     return result
+
+
+def measure(quick: bool) -> Numbers:
+    """The same for `benchmarks.run`."""
+    return main(0.1, 1) if quick else main()
+
+
+def in_words(numbers: Numbers) -> str:
+    """The ratio, and what it is made of."""
+    return (
+        f"{numbers['ratio_4096']:.0f} times ({numbers['batched_4096']:,} against "
+        f"{numbers['google']:,} user-steps per CPU-second; with 256 users "
+        f"{numbers['ratio_256']:.0f} times)"
+    )
+
+
+BENCHMARKS = (
+    Benchmark(
+        "simulator",
+        "batched simulator against Google's",
+        measure,
+        (
+            Row(
+                "batched simulator against Google's, same world, one run, 4,096 users, "
+                "one thread each",
+                in_words,
+                at_least("200 times", "ratio_4096", 200),
+                at_least("400 times", "ratio_4096", 400),
+            ),
+        ),
+    ),
+)
 
 
 if __name__ == "__main__":

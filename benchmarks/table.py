@@ -1,0 +1,89 @@
+"""The table in the README, written from the results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.core import ROOT, Benchmark, Numbers, Row
+
+README = ROOT / "README.md"
+START, END = "<!-- benchmarks:start -->", "<!-- benchmarks:end -->"
+SHARED = 0.1
+"""Cores busy with something else, from which on a figure is marked."""
+
+_HEADER = """\
+| what | must reach | aim | measured | passes |
+| --- | --- | --- | --- | --- |"""
+
+
+def render(benchmarks: Mapping[str, Benchmark], results: Mapping[str, Any]) -> str:
+    """The table of all that was measured, in the benchmarks' order, and what follows it."""
+    measured = {name: results[name] for name in benchmarks if name in results}
+    if not measured:
+        return "Nothing measured yet: `make bench`.\n"
+    lines = [_line(row, entry) for name, entry in measured.items() for row in benchmarks[name].rows]
+    parts = ["\n".join([_HEADER, *lines]), _notes(measured)]
+    for name, entry in measured.items():
+        section = benchmarks[name].section
+        if section is not None:
+            parts.append(section(entry["numbers"]).rstrip())
+    return "\n\n".join(parts) + "\n"
+
+
+def _line(row: Row, entry: Mapping[str, Any]) -> str:
+    numbers: Numbers = entry["numbers"]
+    mark = " *" if entry["other_load"] >= SHARED else ""
+    must = row.must.text if row.must else "-"
+    aim = row.aim.text if row.aim else "-"
+    return (
+        f"| {row.what} | {must} | {aim} | {row.measured(numbers)}{mark} | {_passes(row, numbers)} |"
+    )
+
+
+def _passes(row: Row, numbers: Numbers) -> str:
+    if row.must is None:
+        return "-"
+    if not row.must.met(numbers):
+        return "no"
+    return "yes, and the aim" if row.aim is not None and row.aim.met(numbers) else "yes"
+
+
+def _notes(measured: Mapping[str, Any]) -> str:
+    """When and on what, once for each machine, and what a star means."""
+    machines: dict[str, list[str]] = {}
+    for entry in measured.values():
+        found = entry["machine"]
+        versions = ", ".join(f"{name} {text}" for name, text in found["versions"].items())
+        where = f"{found['cpu']}, {found['cores']} cores, {found['memory_gb']} GB; {versions}"
+        machines.setdefault(where, []).append(entry["date"])
+    lines = [f"Measured {_span(dates)} on {where}." for where, dates in machines.items()]
+    if any(entry["other_load"] >= SHARED for entry in measured.values()):
+        lines.append("* Something else kept the machine busy meanwhile.".replace("*", r"\*"))
+    return "\n".join(lines)
+
+
+def _span(dates: list[str]) -> str:
+    first, last = min(dates), max(dates)
+    return first if first == last else f"{first} to {last}"
+
+
+def between_markers(text: str, content: str) -> str:
+    """The text with what stands between the markers replaced.
+
+    Raises:
+        ValueError: the markers are not both there, in order and once.
+    """
+    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
+        raise ValueError(
+            f"the README must hold the lines {START} and {END} once each, in this order; "
+            "add them where the table should stand"
+        )
+    before, rest = text.split(START)
+    return f"{before}{START}\n\n{content}\n{END}{rest.split(END)[1]}"
+
+
+def rewrite(content: str, path: Path = README) -> None:
+    """Put the content between the README's markers."""
+    path.write_text(between_markers(path.read_text(encoding="utf-8"), content), encoding="utf-8")

@@ -7,9 +7,10 @@ the same users and the same luck, and differences are taken pair by pair.
 from __future__ import annotations
 
 import math
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -32,6 +33,7 @@ CHUNK = 500
 """Users side by side. Fixed, and a policy's own draws start anew with each chunk
 and step, so that no number depends on how many users or processes there are."""
 
+_STOP = "stop"
 _Z95 = 1.959963984540054
 
 
@@ -140,7 +142,7 @@ def evaluate_policy(
         seed: of their luck, and of the policy's own draws.
         explore: whether to depart from the best slates.
         workers: processes; below 2 this one plays.
-        tick: called before every step where this process plays; may raise to stop.
+        tick: called now and then; may raise to stop.
 
     Raises:
         ValueError: the policy does not fit the world.
@@ -156,7 +158,7 @@ def evaluate_policy(
         with one_thread():
             parts = [play(policy, *task, tick) for task in tasks]
     else:
-        parts = _in_processes(policy, tasks, min(workers, len(tasks)))
+        parts = _in_processes(policy, tasks, min(workers, len(tasks)), tick)
     return EvaluationResult(
         returns=np.concatenate([part.returns for part in parts]),
         lengths=np.concatenate([part.lengths for part in parts]),
@@ -178,18 +180,40 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _in_processes(policy: Policy, tasks: list[Task], workers: int) -> list[EvaluationResult]:
+def _in_processes(
+    policy: Policy, tasks: list[Task], workers: int, tick: Callable[[], None]
+) -> list[EvaluationResult]:
     with (
         tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(workers, get_context("spawn")) as pool,
+        ProcessPoolExecutor(workers, get_context("spawn"), _leave_ctrl_c) as pool,
     ):
         policy.save(folder)
-        return list(pool.map(_play_saved, [folder] * len(tasks), tasks))
+        running = [pool.submit(_play_saved, folder, task) for task in tasks]
+        try:
+            while wait(running, timeout=0.2).not_done:
+                tick()
+        except BaseException:
+            # The pool waits for its processes, and they look for this file.
+            (Path(folder) / _STOP).touch()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+        return [future.result() for future in running]
+
+
+def _leave_ctrl_c() -> None:
+    """Ctrl-C reaches every process of a terminal; only the first one answers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _play_saved(folder: str, task: Task) -> EvaluationResult:
     torch.set_num_threads(1)
-    return play(Policy.load(Path(folder)), *task)
+    stop = Path(folder) / _STOP
+
+    def tick() -> None:
+        if stop.exists():
+            raise InterruptedError("the evaluation was stopped")
+
+    return play(Policy.load(Path(folder)), *task, tick)
 
 
 @torch.no_grad()

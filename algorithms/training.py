@@ -30,6 +30,7 @@ from algorithms.run import Checkpoint, Run, versions
 from envs.registry import make_simulator
 
 _REFERENCE_USERS = 500
+_EVALUATION_PROCESSES = min(4, os.cpu_count() or 1)
 # RLlib's own, which stay as they are.
 _LEARNER_CONSTANTS = ("default_optimizer_learning_rate", "num_trainable_parameters")
 
@@ -237,7 +238,13 @@ class Training:
         signals.check()
         world, _ = on_backend(config.world, config.evaluate.backend)
         found = evaluate_policy(
-            policy, world, config.evaluate.users, config.evaluate.seed, tick=signals.check
+            policy,
+            world,
+            config.evaluate.users,
+            config.evaluate.seed,
+            # Google's code plays one user at a time, which takes longer than training.
+            workers=_EVALUATION_PROCESSES if world["backend"] == "google" else 0,
+            tick=signals.check,
         )
         references = reference_returns(config)
         self._peak = max(self._peak, memory_bytes())

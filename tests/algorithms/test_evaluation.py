@@ -126,3 +126,18 @@ def test_text_for_people() -> None:
     text = run("random", "--users", "20", "--against", "click_maximiser")
     assert text.splitlines()[0] == "random on interest_evolution (torch), 20 users, seed 1000003"
     assert "random minus click_maximiser" in text
+
+
+class Stopped(Exception):
+    """What the caller's tick raises."""
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_evaluation_can_be_stopped(workers: int) -> None:
+    def tick() -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        evaluate_policy(
+            policy("random"), WORLD, 2 * evaluation.CHUNK, 1, workers=workers, tick=tick
+        )

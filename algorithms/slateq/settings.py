@@ -57,7 +57,7 @@ class SlateQSettings(Settings):
 
     target: Literal["q_learning", "sarsa"] = "q_learning"
     learning: Literal["fresh", "replay"] = "fresh"
-    lambda_: float = Field(0.85, ge=0, le=1)
+    lambda_: float = Field(0.9, ge=0, le=1)
     trace: Literal["harutyunyan", "peng", "watkins", "sarsa"] = "harutyunyan"
     act_optimiser: Literal["exact", "greedy", "top_k"] = "exact"
     target_optimiser: Literal["exact", "greedy", "top_k"] = "exact"

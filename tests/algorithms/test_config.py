@@ -63,8 +63,8 @@ def test_the_world_is_what_simulators_are_made_of() -> None:
 
 
 def test_users_are_shared_by_the_workers() -> None:
-    assert load_config("slateq", None, ["workers=2"]).users_per_runner == 128
-    assert load_config("slateq").users_per_runner == 256
+    assert load_config("slateq", None, ["workers=2", "train.users=256"]).users_per_runner == 128
+    assert load_config("slateq", None, ["train.users=256"]).users_per_runner == 256
     assert "3 workers cannot share equally" in refused("workers=3")
 
 

@@ -1,18 +1,55 @@
-"""RecSim's choice models by name, able to run on today's numpy."""
+"""RecSim's choice models by name: able to run on today's numpy, faster, with the same numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import Any
+
+import numpy as np
 
 from envs.choice import ChoiceModel
 from envs.recsim.importing import recsim_importable
+from envs.recsim.layout import Rows
 
 with recsim_importable():
     from recsim import choice_model as google
 
 
-class ProportionalCascade(google.ProportionalCascadeChoiceModel):
+class _Quick(google.NormalizableChoiceModel):
+    """RecSim's scoring and drawing with fewer numpy calls; scores and choices stay the same."""
+
+    @staticmethod
+    def _score_documents_helper(user_state: Any, doc_obs: Sequence[Any]) -> Rows:
+        return np.array([user_state.score_document(document) for document in doc_obs], np.float64)
+
+    def choose_item(self) -> int | None:
+        """The position of the clicked document, or `None`; one draw, as in `np.random.choice`."""
+        masses = np.array([*self._scores, self._score_no_click])
+        total = masses.sum()
+        if not total > 0:
+            chosen: int | None = super().choose_item()  # which says what is wrong
+            return chosen
+        cumulative = (masses / total).cumsum()
+        cumulative /= cumulative[-1]
+        position = int(cumulative.searchsorted(np.random.random_sample(), side="right"))
+        return None if position == len(masses) - 1 else position
+
+
+class MultinomialLogit(_Quick, google.MultinomialLogitChoiceModel):
+    """RecSim's."""
+
+
+class MultinomialProportional(_Quick, google.MultinomialProportionalChoiceModel):
+    """RecSim's."""
+
+
+class ExponentialCascade(_Quick, google.ExponentialCascadeChoiceModel):
+    """RecSim's."""
+
+
+class ProportionalCascade(_Quick, google.ProportionalCascadeChoiceModel):
     """RecSim's, which asserts on a whole array and so refuses every slate of two or more."""
 
     def score_documents(self, user_state: Any, doc_obs: Any) -> None:
@@ -27,14 +64,15 @@ class ProportionalCascade(google.ProportionalCascadeChoiceModel):
 
 
 GOOGLE_CHOICE_MODELS: dict[str, Any] = {
-    "multinomial_logit": google.MultinomialLogitChoiceModel,
-    "multinomial_proportional": google.MultinomialProportionalChoiceModel,
-    "exponential_cascade": google.ExponentialCascadeChoiceModel,
+    "multinomial_logit": MultinomialLogit,
+    "multinomial_proportional": MultinomialProportional,
+    "exponential_cascade": ExponentialCascade,
     "proportional_cascade": ProportionalCascade,
 }
 
 
-def choice_features(choice: ChoiceModel) -> dict[str, float]:
+@cache
+def choice_features(choice: ChoiceModel) -> Mapping[str, float]:
     """The parameters as RecSim's models want them."""
     return {key: value for key, value in asdict(choice).items() if key != "name"}
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-from numpy.random import MT19937, SeedSequence, mtrand
+from numpy.random import MT19937, PCG64, SeedSequence, mtrand
 
 _LOCK = threading.RLock()
 _kept = False
@@ -30,9 +30,9 @@ class Streams(NamedTuple):
         global_: stands in for numpy's global generator.
     """
 
-    user: MT19937
-    documents: MT19937
-    global_: MT19937
+    user: PCG64
+    documents: PCG64
+    global_: PCG64
 
 
 def streams(seed: int, user: int) -> Streams:
@@ -46,7 +46,9 @@ def streams(seed: int, user: int) -> Streams:
     """
     if seed < 0:
         raise ValueError(f"seed is {seed}; Google's simulator takes seeds from 0 up")
-    return Streams(*(MT19937(SeedSequence(seed, spawn_key=(user, k))) for k in range(3)))
+    # PCG64 is set up in a tenth of the time that numpy's default MT19937 takes, and its
+    # state is 32 bytes instead of 2,500, so the streams of many users stay in the cache.
+    return Streams(*(PCG64(SeedSequence(seed, spawn_key=(user, k))) for k in range(3)))
 
 
 @contextmanager
@@ -61,7 +63,7 @@ def global_generator_kept() -> Iterator[None]:
     with _LOCK:
         generator = mtrand.get_bit_generator()
         # Exchanging generators forgets the second half of a Gaussian pair.
-        # Keeping it costs 70 microseconds, so only the outermost block does.
+        # Looking for one is slow, so only the outermost block does.
         outermost, _kept = not _kept, True
         state = np.random.get_state(legacy=False) if outermost else None
         try:
@@ -69,11 +71,11 @@ def global_generator_kept() -> Iterator[None]:
         finally:
             mtrand.set_bit_generator(generator)
             _kept = not outermost
-            if state is not None and isinstance(generator, MT19937):
+            if state is not None and state["has_gauss"] and isinstance(generator, MT19937):
                 np.random.set_state(state)
 
 
-def use(stream: MT19937) -> None:
+def use(stream: PCG64) -> None:
     """Make `np.random.*` draw from `stream`, within `global_generator_kept`.
 
     The second half of a Gaussian pair is never carried from one use to the

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle  # type: ignore[import-untyped]
 import numpy as np
@@ -14,6 +14,20 @@ from envs.recsim.layout import Rows
 from envs.recsim.luck import Streams, global_generator_kept, streams, use
 
 
+class Seen(NamedTuple):
+    """What can be observed of a session, in RecSim's own terms.
+
+    Attributes:
+        user: an observation of the user.
+        documents: observations of the candidates, in slate positions.
+        responses: observations of what came back; none before the first slate.
+    """
+
+    user: Any
+    documents: Sequence[Any]
+    responses: Sequence[Any]
+
+
 class Session:
     """A session of one user, in double precision.
 
@@ -22,13 +36,10 @@ class Session:
         steps: slates shown so far.
         terminated: whether the user has left.
         truncated: whether the time limit has ended the session.
-        user: features of the user, (U,).
-        candidates: features of the candidates in slate positions, (N, D).
-        response: to the last slate, (K, R); zeros before the first.
+        seen: the latest observations, not yet encoded.
     """
 
-    user: Rows
-    candidates: Rows
+    seen: Seen
 
     def __init__(self, composition: Composition, seed: int, number: int) -> None:
         """Start the session of user `number`."""
@@ -39,13 +50,31 @@ class Session:
             use(self._luck.global_)
             self._environment: Any = composition.build(self._luck)
             user, documents = self._environment.reset()
-        self.response = np.zeros((composition.slate_size, composition.spec.response_size))
-        self._observe(user, documents)
+        self._look(user, documents, ())
 
     @property
     def ended(self) -> bool:
         """Whether nothing more can be shown."""
         return self.terminated or self.truncated
+
+    @property
+    def user(self) -> Rows:
+        """Features of the user, (U,)."""
+        row: Rows = self._composition.user_layout.encode([self.seen.user])[0]
+        return row
+
+    @property
+    def candidates(self) -> Rows:
+        """Features of the candidates in slate positions, (N, D)."""
+        return self._composition.candidate_layout.encode(self.seen.documents)
+
+    @property
+    def response(self) -> Rows:
+        """To the last slate, (K, R); zeros before the first."""
+        if not self.seen.responses:
+            shape = (self._composition.slate_size, self._composition.spec.response_size)
+            return np.zeros(shape)
+        return self._composition.response_layout.encode(self.seen.responses)
 
     def step(self, slate: Sequence[int]) -> float:
         """Show a slate of candidate positions; gives the reward.
@@ -60,17 +89,21 @@ class Session:
                 "start a new one"
             )
         self._check(slate)
-        composition = self._composition
         with global_generator_kept():
-            use(self._luck.global_)
-            try:
-                user, documents, responses, done = self._environment.step(slate)
-                reward = composition.reward(responses)
-                observed = [response.create_observation() for response in responses]
-            except AssertionError as error:
-                raise ValueError(
-                    f"RecSim's code refuses this step: {error or 'an assertion failed'}"
-                ) from error
+            return self.advance(slate)
+
+    def advance(self, slate: Sequence[int]) -> float:
+        """`step` for slates known to be good, within `global_generator_kept`."""
+        composition = self._composition
+        use(self._luck.global_)
+        try:
+            user, documents, responses, done = self._environment.step(slate)
+            reward = composition.reward(responses)
+            observed = [response.create_observation() for response in responses]
+        except AssertionError as error:
+            raise ValueError(
+                f"RecSim's code refuses this step: {error or 'an assertion failed'}"
+            ) from error
         if len(observed) != composition.slate_size:
             raise ValueError(
                 f"the user model gave {len(observed)} responses to a slate of "
@@ -80,8 +113,7 @@ class Session:
         self.terminated = bool(done)
         limit = composition.time_limit
         self.truncated = limit is not None and self.steps >= limit and not self.terminated
-        self.response = composition.response_layout.encode(observed)
-        self._observe(user, documents)
+        self._look(user, documents, observed)
         return reward
 
     def render(self) -> str:
@@ -118,16 +150,15 @@ class Session:
         vars(session).update(unpickle(state))
         return session
 
-    def _observe(self, user: Any, documents: Any) -> None:
-        composition = self._composition
-        if len(documents) != composition.num_candidates:
-            raise ValueError(
-                f"{composition.num_candidates} candidates were asked for, but only "
-                f"{len(documents)} have ids of their own; the document sampler repeats ids"
-            )
+    def _look(self, user: Any, documents: Any, responses: Sequence[Any]) -> None:
         # Insertion order is slate order; a Gymnasium Dict would sort "1000" before "996".
-        self.user = composition.user_layout.encode([user])[0]
-        self.candidates = composition.candidate_layout.encode(list(documents.values()))
+        found = list(documents.values())
+        if len(found) != self._composition.num_candidates:
+            raise ValueError(
+                f"{self._composition.num_candidates} candidates were asked for, but only "
+                f"{len(found)} have ids of their own; the document sampler repeats ids"
+            )
+        self.seen = Seen(user, found, responses)
 
     def _check(self, slate: Sequence[int]) -> None:
         size, candidates = self._composition.slate_size, self._composition.num_candidates

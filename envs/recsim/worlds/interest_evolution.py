@@ -73,9 +73,8 @@ class Videos:
     MAX_VIDEO_LENGTH: float = google.IEvVideo.MAX_VIDEO_LENGTH
 
     def __call__(self, **features: Any) -> Video:
-        """A video; dense ones get their strongest feature as the topic they lack."""
-        if "cluster_id" not in features:
-            features["cluster_id"] = int(np.argmax(features["features"]))
+        """A dense video: its strongest feature is the topic it lacks, its length positive."""
+        features["cluster_id"] = int(np.argmax(features["features"]))
         features["video_length"] = max(0.0, features["video_length"])
         return Video(**features)
 
@@ -97,6 +96,7 @@ class VideoSampler(google.UtilityModelVideoSampler):
         bad = int(self._num_clusters * 0.7)
         good = self._num_clusters - bad
         self.cluster_means = np.concatenate([np.linspace(-3, 0, bad), np.linspace(0, 3, good)])
+        self._doc_ctor = Video  # topics are counted, and one-hot videos lack nothing
 
     @property
     def num_clusters(self) -> int:
@@ -153,9 +153,9 @@ class Responses:
     num_topics: int
     show_quality: bool
 
-    def __call__(self) -> Response:
+    def __call__(self) -> Any:
         """The response to a document that is not clicked."""
-        return Response(self.show_quality)
+        return google.IEvResponse() if self.show_quality else SilentResponse()
 
     def response_space(self) -> spaces.Dict:
         """RecSim's, with this number of topics, with or without the quality."""
@@ -168,17 +168,11 @@ class Responses:
         return spaces.Dict(entries)
 
 
-class Response(google.IEvResponse):
-    """RecSim's response, which may keep the quality to itself."""
-
-    def __init__(self, show_quality: bool) -> None:
-        """The response to a document that is not clicked."""
-        super().__init__()
-        self._show_quality = show_quality
+class SilentResponse(google.IEvResponse):
+    """RecSim's response, which keeps the quality to itself."""
 
     def create_observation(self) -> dict[str, Any]:
         """What the recommender sees of it."""
         seen: dict[str, Any] = super().create_observation()
-        if not self._show_quality:
-            del seen["quality"]
+        del seen["quality"]
         return seen

@@ -207,8 +207,8 @@ def test_a_response_of_long_term_satisfaction_can_be_printed() -> None:
 
 
 def test_the_reward_is_not_clipped_while_the_observation_is() -> None:
-    play = session("long_term_satisfaction", choc_mean=12.0, kale_mean=12.0)
-    reward = play.step([0])  # e^(12/2), give or take a factor of e^3
+    play = session("long_term_satisfaction", choc_mean=16.0, kale_mean=16.0)
+    reward = play.step([0])  # e^(16/2) = 2,981, give or take a factor of e^3
     assert reward > 100 and play.response.tolist() == [[1.0, 100.0]]
 
 
@@ -280,3 +280,47 @@ def test_time_budgets_are_arguments() -> None:
     play = session("interest_evolution", time_budget=0.4, no_click_mass=1e9)
     play.step([0, 1, 2])  # no click costs 0.5 minutes
     assert play.terminated
+
+
+@pytest.mark.parametrize("name", CHOICE_MODELS[:3])  # published, the fourth cannot run
+def test_choices_are_those_of_the_published_models(name: str) -> None:
+    published = {
+        "multinomial_logit": "MultinomialLogitChoiceModel",
+        "multinomial_proportional": "MultinomialProportionalChoiceModel",
+        "exponential_cascade": "ExponentialCascadeChoiceModel",
+    }
+    choice = ChoiceModel(name, no_click_mass=0.5, score_scaling=0.3)
+    features = load("envs.recsim.choice").choice_features(choice)
+    original = getattr(load("recsim.choice_model"), published[name])(features)
+    ours = load("envs.recsim.choice").google_choice_model(choice)
+
+    class User:
+        def score_document(self, document: float) -> float:
+            return document
+
+    rows = np.random.RandomState(0).uniform(-1, 1, (200, 3))
+    kept = np.random.get_state()
+    drawn = []
+    for model in (original, ours):
+        np.random.seed(3)
+        found = []
+        for row in rows:
+            model.score_documents(User(), list(row))
+            found.append((model.scores.tolist(), model.score_no_click, model.choose_item()))
+        drawn.append((found, np.random.rand()))
+    np.random.set_state(kept)
+    assert drawn[0] == drawn[1]
+    assert {item for _, _, item in drawn[0][0]} == {0, 1, 2, None}
+
+
+def test_no_attraction_at_all_is_refused_as_published() -> None:
+    choice = ChoiceModel("multinomial_proportional", no_click_mass=0.0, min_normalizer=0.0)
+    model = load("envs.recsim.choice").google_choice_model(choice)
+
+    class User:
+        def score_document(self, document: float) -> float:
+            return 0.0
+
+    model.score_documents(User(), [1.0, 2.0])
+    with pytest.warns(RuntimeWarning), pytest.raises(ValueError, match="NaN"):
+        model.choose_item()

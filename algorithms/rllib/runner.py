@@ -9,7 +9,6 @@ import gymnasium
 import numpy as np
 import ray
 import torch
-from envs.views import action_space, observation_space
 from ray.rllib.core import COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.env import INPUT_ENV_SPACES
 from ray.rllib.env.env_runner import EnvRunner
@@ -18,6 +17,7 @@ from ray.rllib.utils.checkpoints import Checkpointable
 from algorithms.core.agent import Exploration
 from algorithms.core.collect import Collector
 from algorithms.core.fragment import Sample
+from envs.views import action_space, observation_space
 
 if TYPE_CHECKING:
     from algorithms.rllib.config import ColumnarConfig

@@ -52,8 +52,8 @@ class EnvSection(Section):
     @property
     def world(self) -> Plain:
         """For `envs.registry.make_simulator`."""
-        plain = {"name": self.name, "backend": self.backend, **self.arguments}
-        return {**plain, "device": self.device} if self.backend == "torch" else plain
+        given = {"name": self.name, "backend": self.backend, "device": self.device}
+        return {**given, **self.arguments}
 
 
 class HistoryTerm(Section):

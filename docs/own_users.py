@@ -1,7 +1,4 @@
-"""Readers who tire of topics, in RecSim's classes; `env.name: "docs.own_users:readers"`."""
-# ruff: noqa: D101, D102
-
-from dataclasses import dataclass
+"""Readers who lose patience, in RecSim's classes; docs/own_users.md says how to train on them."""
 
 import numpy as np
 from gymnasium import spaces
@@ -12,12 +9,8 @@ from envs.recsim import compose
 
 
 class Article(document.AbstractDocument):
-    def __init__(self, doc_id, topic):
-        super().__init__(doc_id)
-        self.topic = topic
-
     def create_observation(self):
-        return {"topic": self.topic}
+        return {"topic": self.doc_id() % 4}  # any id will do, if no two are equal
 
     def observation_space(self):
         return spaces.Dict({"topic": spaces.Discrete(4)})
@@ -25,14 +18,12 @@ class Article(document.AbstractDocument):
 
 class ArticleSampler(document.AbstractDocumentSampler):
     def sample_document(self):
-        self.count = getattr(self, "count", 0) + 1
-        return Article(self.count, self._rng.randint(4))  # samplers draw from self._rng
+        return Article(self._rng.randint(2**62))  # samplers draw from self._rng
 
 
-@dataclass
 class Reader(user.AbstractUserState):
-    patience: int
-    taste: np.ndarray
+    def __init__(self, taste):
+        self.taste, self.patience = taste, 5  # taste is hidden, patience is observed
 
     def create_observation(self):
         return self.patience
@@ -43,30 +34,27 @@ class Reader(user.AbstractUserState):
 
 class ReaderSampler(user.AbstractUserSampler):
     def sample_user(self):
-        return Reader(5, self._rng.uniform(0.2, 0.8, 4))
+        return Reader(self._rng.uniform(0.2, 0.8, 4))
 
 
 class ReaderModel(user.AbstractUserModel):
     def simulate_response(self, articles):
-        taste = [self._user_state.taste[article.topic] for article in articles]
-        clicks = np.random.rand(len(articles)) < taste  # everything else from np.random
-        return [LTSResponse(c and not clicks[:i].any(), 1.0) for i, c in enumerate(clicks)]
+        taste = [self._user_state.taste[article.doc_id() % 4] for article in articles]
+        likes = np.random.rand(len(articles)) < taste  # all else draws from np.random
+        return [LTSResponse(like and not likes[:i].any(), 1.0) for i, like in enumerate(likes)]
 
     def update_state(self, articles, responses):
-        clicked = [a.topic for a, r in zip(articles, responses, strict=True) if r.clicked]
-        self._user_state.taste[clicked] *= 0.7
-        self._user_state.patience -= not clicked
+        self._user_state.patience -= not any(response.clicked for response in responses)
 
     def is_terminal(self):
         return self._user_state.patience <= 0
 
 
 def readers(num_candidates=10, slate_size=2):
-    """The world: its arguments are those of `env` in a config."""
-    return compose(
-        lambda: ReaderModel(LTSResponse, ReaderSampler(Reader), slate_size),
-        lambda: ArticleSampler(Article),
-        clicked_engagement_reward,
-        num_candidates,
-        slate_size,
-    )
+    def model():
+        return ReaderModel(LTSResponse, ReaderSampler(Reader), slate_size)
+
+    def documents():
+        return ArticleSampler(Article)
+
+    return compose(model, documents, clicked_engagement_reward, num_candidates, slate_size)

@@ -21,6 +21,7 @@ from envs.history import History
 from envs.simulator import Simulator, TorchSimulator, World
 
 BACKENDS = ("torch", "google")
+NOISES = ("addressed", "stream")
 
 
 @cache
@@ -83,9 +84,10 @@ def make_simulator(
         num_users: B.
         seed: of all luck.
         backend: `torch`, or `google` for the published RecSim code.
-        noise: `addressed` or `stream` (torch only).
+        noise: `addressed` or `stream`; Google's code and one's own users always
+            get luck addressed by user.
         history: terms as in `envs.history.Term`; the world's own if not given.
-        device: where users live (torch only).
+        device: where users live; Google's code and one's own users know only the CPU.
         dtype: of all numbers.
         replace: whether users who finish are replaced.
         **arguments: of the world.
@@ -95,7 +97,14 @@ def make_simulator(
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend is '{backend}'; allowed are: {', '.join(BACKENDS)}")
+    if noise not in NOISES:
+        raise ValueError(f"noise is '{noise}'; allowed are 'addressed' and 'stream'")
     if backend == "google" or ":" in name:
+        if torch.device(device).type != "cpu":
+            raise ValueError(
+                f"device is '{device}', but users of RecSim's classes live on the CPU; "
+                "set device to cpu"
+            )
         from envs.recsim import make_google_simulator
 
         return make_google_simulator(

@@ -26,7 +26,9 @@ def check_appeal(spec: FeatureSpec) -> None:
     if spec.appeal is None:
         raise ValueError(
             "this world declares no appeal (no feature says how attractive a candidate is), so an "
-            "agent cannot assume a choice model here; use an algorithm that needs none"
+            "agent cannot assume a choice model here; learn it (choice_scores: learned, with "
+            "choice_model: multinomial_logit), name the appeal of your own users in compose(), or "
+            "use an algorithm that needs none"
         )
     user_name, item_name = spec.appeal
     columns = spec.candidate_slice(item_name)

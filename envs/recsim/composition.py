@@ -157,8 +157,11 @@ def compose(
         slate_size: K.
         **options: `resample_documents` (new candidates at every step, True),
             `time_limit` in steps (None), `user_feature` and `candidate_feature`
-            (names of observations that are not dictionaries), `appeal` (see
-            `FeatureSpec`), `default_history` (terms to remember).
+            (names of observations that are not dictionaries), `default_history`
+            (terms to remember), `appeal`: names of a user feature and of a
+            candidate feature whose dot product says how attractive a document
+            is, or (`None`, name) for a candidate feature that does so alone;
+            agents that assume a choice model need one.
 
     Raises:
         ValueError: the parts do not fit together.

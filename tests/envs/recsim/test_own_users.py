@@ -35,14 +35,14 @@ def composed(**changes: Any) -> Composition:
 
 
 def test_the_example_is_short_and_plays_whole_sessions() -> None:
-    assert len([line for line in EXAMPLE.read_text().splitlines() if line]) <= 60
+    assert len(EXAMPLE.read_text().splitlines()) <= 60
     simulator = make_simulator("docs.own_users:readers", 4, seed=3, num_candidates=6)
     assert simulator.spec.user == (number("user", 0, 5),)
     assert simulator.spec.candidate == (one_hot("topic", 4),)
     observation = simulator.reset()
     assert observation.user.tolist() == [[5.0]] * 4
     finished = 0
-    for _ in range(60):
+    for _ in range(90):
         transition = simulator.step(torch.tensor([[0, 1]] * 4))
         finished += len(transition.finished)
         assert torch.equal(transition.reward, transition.response[:, :, 0].sum(dim=1))
@@ -105,7 +105,9 @@ def test_values_outside_their_space_are_refused() -> None:
 
     class Sampler(mine.ReaderSampler):  # type: ignore[misc]
         def sample_user(self) -> Any:
-            return mine.Reader(7, np.full(4, 0.5))
+            reader = mine.Reader(np.full(4, 0.5))
+            reader.patience = 7
+            return reader
 
     def model() -> Any:
         return mine.ReaderModel(mine.LTSResponse, Sampler(mine.Reader), 2)
@@ -115,20 +117,58 @@ def test_values_outside_their_space_are_refused() -> None:
         simulator_of(composed(user_model=model))
 
 
+def test_zeros_stand_for_no_response_even_outside_its_range() -> None:
+    mine = parts()
+
+    class Loud(mine.LTSResponse):  # type: ignore[misc]
+        @classmethod
+        def response_space(cls) -> spaces.Dict:
+            return spaces.Dict({"click": spaces.Discrete(2), "volume": spaces.Box(1, 5, ())})
+
+        def create_observation(self) -> dict[str, Any]:
+            return {"click": int(self.clicked), "volume": 3.0}
+
+    class Model(mine.ReaderModel):  # type: ignore[misc]
+        def simulate_response(self, articles: Any) -> Any:
+            return [Loud(), Loud()]
+
+    def model() -> Any:
+        return Model(Loud, mine.ReaderSampler(mine.Reader), 2)
+
+    def documents() -> Any:
+        return mine.ArticleSampler(mine.Article)
+
+    simulator = make_google(compose(model, documents, lambda responses: 1.0, 3, 2))
+    assert simulator.reset().response.tolist() == [[[0.0, 0.0]] * 2] * 2
+    shown = simulator.step(torch.tensor([[0, 1]] * 2)).observation.response
+    assert shown[:, :, 1].tolist() == [[3.0, 3.0]] * 2
+    restarted = simulator.restart(torch.tensor([1])).response
+    assert restarted[:, :, 1].tolist() == [[3.0, 3.0], [0.0, 0.0]]
+
+
+def make_google(composition: Composition) -> Any:
+    from envs.recsim import GoogleSimulator
+
+    return GoogleSimulator(composition, 2)
+
+
+def test_own_users_live_on_the_cpu() -> None:
+    with pytest.raises(ValueError, match="device is 'cuda', but users of RecSim's classes live"):
+        make_simulator("docs.own_users:readers", 1, device="cuda")
+
+
 def test_repeated_document_ids_are_refused() -> None:
     mine = parts()
 
     class Sampler(mine.ArticleSampler):  # type: ignore[misc]
         def sample_document(self) -> Any:
-            return mine.Article(1, 0)
+            return mine.Article(1)
 
     with pytest.raises(ValueError, match="3 candidates were asked for, but only 1 have ids"):
         simulator_of(composed(document_sampler=lambda: Sampler(mine.Article)))
 
 
 def simulator_of(composition: Composition) -> Any:
-    from envs.recsim import GoogleSimulator
-
-    simulator = GoogleSimulator(composition, 2)
+    simulator = make_google(composition)
     simulator.reset()
     return simulator

@@ -9,7 +9,7 @@ from numpy.random import RandomState
 
 from envs import make_simulator
 from envs.recsim import GoogleSimulator, google_world_names, make_google_simulator, streams
-from envs.simulator import Observation, Transition
+from envs.simulator import Observation, Simulator, Transition
 
 WORLDS = [
     "interest_evolution",
@@ -19,7 +19,7 @@ WORLDS = [
 ]
 
 
-def slates(simulator: GoogleSimulator, step: int) -> torch.Tensor:
+def slates(simulator: Simulator, step: int) -> torch.Tensor:
     first = torch.arange(simulator.slate_size) + step
     return (first % simulator.num_candidates).expand(simulator.num_users, -1)
 
@@ -155,6 +155,32 @@ def test_numpys_global_generator_is_neither_read_nor_disturbed(name: str) -> Non
     assert rewards == numbers(True, 12)[1]
 
 
+def test_an_unused_half_of_a_gaussian_pair_is_kept_and_a_missing_one_not_made_up() -> None:
+    for drawn in (1, 2):  # after one draw the second of the pair waits, after two none does
+        np.random.seed(5)
+        for _ in range(drawn):
+            np.random.normal()
+        before = np.random.get_state(legacy=False)
+        make_google_simulator("long_term_satisfaction", 2).reset()
+        after = np.random.get_state(legacy=False)
+        assert before["has_gauss"] == after["has_gauss"] == 2 - drawn
+        assert before["gauss"] == after["gauss"]
+        assert np.array_equal(before["state"]["key"], after["state"]["key"])
+        assert before["state"]["pos"] == after["state"]["pos"]
+
+
+def test_any_noise_gives_the_same_luck_and_other_devices_are_refused() -> None:
+    luck = []
+    for noise in ("addressed", "stream"):
+        simulator = make_simulator("interest_evolution", 2, backend="google", noise=noise)
+        luck.append(simulator.reset().candidates)
+    assert torch.equal(*luck)
+    with pytest.raises(ValueError, match="noise is 'pink'; allowed are 'addressed' and 'stream'"):
+        make_simulator("interest_evolution", 1, backend="google", noise="pink")
+    with pytest.raises(ValueError, match=r"device is 'cuda:0', but .* set device to cpu"):
+        make_simulator("interest_evolution", 1, backend="google", device="cuda:0")
+
+
 def test_luck_can_be_predicted() -> None:
     # Engagement is log-normal: exp(mean * satisfaction + stddev * z), z from the global stream.
     simulator = make_google_simulator(
@@ -196,6 +222,30 @@ def test_frozen_rows_give_the_same_sessions_as_replaced_ones() -> None:
             playing[transition.finished] = 0
         totals.append(total)
     assert torch.equal(*totals)
+
+
+@pytest.mark.parametrize("backend", ["torch", "google"])
+@pytest.mark.parametrize("name", WORLDS)
+def test_without_replacement_first_sessions_are_what_they_are_with_it(
+    name: str, backend: str
+) -> None:
+    limits = {"interest_exploration": {"time_limit": 9}, "interest_evolution": {"time_budget": 40}}
+    arguments: dict[str, Any] = limits.get(name, {"time_budget": 9})
+    totals = []
+    for replace in (True, False):
+        simulator = make_simulator(name, 5, seed=4, backend=backend, replace=replace, **arguments)
+        simulator.reset(torch.tensor([7, 0, 3, 11, 5]))
+        total, lengths, playing = torch.zeros(5), torch.zeros(5), torch.ones(5)
+        step = 0
+        while playing.any():
+            transition = simulator.step(slates(simulator, step))
+            step += 1
+            total += transition.reward * playing
+            lengths += playing
+            playing = playing.masked_fill(transition.terminated | transition.truncated, 0.0)
+        totals.append((total.tolist(), lengths.tolist()))
+    assert totals[0] == totals[1]
+    assert min(totals[0][1]) >= 9
 
 
 def test_users_are_replaced_with_the_next_numbers() -> None:

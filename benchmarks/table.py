@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ README = ROOT / "README.md"
 START, END = "<!-- benchmarks:start -->", "<!-- benchmarks:end -->"
 SHARED = 0.1
 """Cores busy with something else, from which on a figure is marked."""
+
+_OUTDATED = "measured by an earlier version of the benchmark; run it again"
 
 _HEADER = """\
 | what | must reach | aim | measured | passes |
@@ -28,7 +30,7 @@ def render(benchmarks: Mapping[str, Benchmark], results: Mapping[str, Any]) -> s
     for name, entry in measured.items():
         section = benchmarks[name].section
         if section is not None:
-            parts.append(section(entry["numbers"]).rstrip())
+            parts.append(_section(section, entry["numbers"]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -37,9 +39,18 @@ def _line(row: Row, entry: Mapping[str, Any]) -> str:
     mark = " *" if entry["other_load"] >= SHARED else ""
     must = row.must.text if row.must else "-"
     aim = row.aim.text if row.aim else "-"
-    return (
-        f"| {row.what} | {must} | {aim} | {row.measured(numbers)}{mark} | {_passes(row, numbers)} |"
-    )
+    try:
+        found, passes = f"{row.measured(numbers)}{mark}", _passes(row, numbers)
+    except (KeyError, TypeError):
+        found, passes = _OUTDATED, "-"
+    return f"| {row.what} | {must} | {aim} | {found} | {passes} |"
+
+
+def _section(section: Callable[[Numbers], str], numbers: Numbers) -> str:
+    try:
+        return section(numbers).rstrip()
+    except (KeyError, TypeError):
+        return _OUTDATED
 
 
 def _passes(row: Row, numbers: Numbers) -> str:

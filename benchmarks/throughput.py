@@ -132,7 +132,6 @@ def measure(quick: bool) -> Numbers:
         settings = {
             "train_batch_size": stock.config.total_train_batch_size,
             "sampled_between_updates": ENVIRONMENTS * stock.config.get_rollout_fragment_length(),
-            "training_intensity": stock.config.training_intensity,
             "replay_buffer": stock.config.replay_buffer_config["type"],
         }
     medians = {name: statistics.median(values) for name, values in found.items()}

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
+from algorithms.config import load_config
 from algorithms.policy import baseline
-from benchmarks.core import benchmarks
-from benchmarks.paper import label, row
+from benchmarks.core import ROOT, benchmarks
+from benchmarks.paper import PAPER, label, row
 from benchmarks.run import app
 from benchmarks.training import summary
 from benchmarks.whole_videos import return_there
@@ -63,6 +64,29 @@ def test_standard_errors_of_the_papers_rows() -> None:
     found = row("ql_ot_os", [paper_run(175.6, 0.588)] * 3)
     assert found["standard_error"] == 0.17  # 0.3 / sqrt(3)
     assert found["apart"] == 2.9  # 1 / sqrt(0.03 + 0.09)
+
+
+TRAINED = [name for name in PAPER if not name.startswith("random")]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_papers_configs_are_the_papers(name: str) -> None:
+    config = load_config("slateq", ROOT / "configs" / "paper" / f"{name}.yaml")
+    assert (config.train.env_steps, config.evaluate.users, config.history) == (300_000, 5000, ())
+    assert config.settings["no_click_value"] == "zero"
+    assert config.settings["learning"] == "replay"
+    assert config.settings["target"] == ("sarsa" if name.startswith("sarsa") else "q_learning")
+    assert config.settings["gamma"] == (0.0 if name.startswith("myop") else 1.0)
+    served = {"ts": "top_k", "gs": "greedy", "os": "exact"}[name.removesuffix("_20")[-2:]]
+    assert config.settings["act_optimiser"] == served
+
+
+@pytest.mark.parametrize(("name", "steps"), [("slateq_5m", 5_000_000), ("slateq_no_quality", None)])
+def test_configs_of_the_other_runs_load(name: str, steps: int | None) -> None:
+    config = load_config("slateq", ROOT / "configs" / f"{name}.yaml")
+    expected = load_config("slateq").train.env_steps if steps is None else steps
+    assert config.train.env_steps == expected
+    assert config.env.arguments.get("show_quality", True) is (name != "slateq_no_quality")
 
 
 def test_labels_are_the_papers() -> None:

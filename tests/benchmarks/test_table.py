@@ -70,6 +70,19 @@ def test_a_section_of_its_own_follows_the_table() -> None:
     assert render(found, {"a": entry({"x": 3})}).endswith("\n\nMore: 3.\n")
 
 
+def test_numbers_of_an_earlier_version_do_not_stop_the_table() -> None:
+    old = Benchmark(
+        "old",
+        "",
+        lambda quick: {},
+        (Row("what old is", lambda numbers: f"{numbers['new']}"),),
+        section=lambda numbers: f"{numbers['new']}",
+    )
+    text = render({"old": old, "b": benchmark("b")}, {"old": entry({}), "b": entry({"x": 2.0})})
+    assert "run it again | - |" in lines(text)[0]
+    assert lines(text)[1] == "| what b is | - | - | 2.0 | - |"
+
+
 def test_only_what_stands_between_the_markers_changes() -> None:
     text = f"before\n{START}\nold\n{END}\nafter\n"
     once = between_markers(text, "new\n")

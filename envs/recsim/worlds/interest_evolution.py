@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -93,15 +94,26 @@ class VideoSampler(google.UtilityModelVideoSampler):
     def __init__(self, doc_ctor: Videos) -> None:
         """Mean qualities for every topic: the good side gets what rounding lost."""
         super().__init__(doc_ctor=doc_ctor)
-        bad = int(self._num_clusters * 0.7)
-        good = self._num_clusters - bad
-        self.cluster_means = np.concatenate([np.linspace(-3, 0, bad), np.linspace(0, 3, good)])
-        self._doc_ctor = Video  # topics are counted, and one-hot videos lack nothing
+        self.cluster_means = _mean_qualities(doc_ctor.NUM_FEATURES)
+
+    def sample_document(self) -> Video:
+        """RecSim's draws, without the dictionary it makes for each video."""
+        topic, features = self._rng.randint(0, self._num_clusters), np.zeros(self._num_clusters)
+        features[topic] = 1.0
+        quality = self._rng.normal(self.cluster_means[topic], 0.1)
+        number, self._doc_count = self._doc_count, self._doc_count + 1
+        return Video(number, features, topic, self._video_length, quality)
 
     @property
     def num_clusters(self) -> int:
         """The number of topics."""
         return int(self._num_clusters)
+
+
+@cache
+def _mean_qualities(topics: int) -> tuple[float, ...]:
+    bad = int(topics * 0.7)
+    return (*np.linspace(-3, 0, bad).tolist(), *np.linspace(0, 3, topics - bad).tolist())
 
 
 @dataclass(frozen=True)

@@ -187,6 +187,17 @@ def test_any_number_of_topics_has_mean_qualities(topics: int, bad: int) -> None:
     assert np.abs(quality - mean[topic]).max() < 0.5  # 5 standard deviations
 
 
+def test_videos_are_those_of_the_published_sampler() -> None:
+    published = load("recsim.environments.interest_evolution").UtilityModelVideoSampler()
+    worlds = load("envs.recsim.worlds.interest_evolution")
+    ours = worlds.VideoSampler(worlds.Videos(20))  # both draw from seed 0 when made alone
+    for _ in range(100):
+        a, b = (vars(sampler.sample_document()) for sampler in (published, ours))
+        assert a.keys() == b.keys()
+        assert np.array_equal(a.pop("features"), b.pop("features"))
+        assert a == b
+
+
 @pytest.mark.parametrize("choice_model", CHOICE_MODELS)
 def test_dense_documents_work_with_the_user_model(choice_model: str) -> None:
     simulator = make_google_simulator(

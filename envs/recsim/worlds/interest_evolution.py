@@ -101,8 +101,8 @@ class VideoSampler(google.UtilityModelVideoSampler):
         topic, features = self._rng.randint(0, self._num_clusters), np.zeros(self._num_clusters)
         features[topic] = 1.0
         quality = self._rng.normal(self.cluster_means[topic], 0.1)
-        number, self._doc_count = self._doc_count, self._doc_count + 1
-        return Video(number, features, topic, self._video_length, quality)
+        self._doc_count += 1
+        return Video(self._doc_count - 1, features, topic, self._video_length, quality)
 
     @property
     def num_clusters(self) -> int:

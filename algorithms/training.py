@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 
 from algorithms.accounting import Clock, memory_bytes
-from algorithms.cluster import quiet
+from algorithms.cluster import WorkersLost, quiet
 from algorithms.config import RunConfig
 from algorithms.core.agent import Exploration
 from algorithms.curves import draw_curves
@@ -131,11 +131,12 @@ class Training:
 
         Raises:
             Interrupted: the user asked to stop; the state is saved.
+            WorkersLost: none has answered for long; the state is saved.
         """
         plan = self.run.config.train
         while self.algo.env_steps < plan.env_steps:
             before, useful, began = self.algo.env_steps, self._useful, time.monotonic()
-            result = self.algo.train()
+            result = self._train()
             steps = self.algo.env_steps
             if steps == before:
                 signals.check()
@@ -154,6 +155,15 @@ class Training:
                 self._save()
             if not done:
                 signals.check()
+
+    def _train(self) -> dict[str, Any]:
+        try:
+            result: dict[str, Any] = self.algo.train()
+        except WorkersLost:
+            if self.algo.env_steps:
+                self._save()
+            raise
+        return result
 
     @property
     def _useful(self) -> float:
@@ -183,6 +193,7 @@ class Training:
         return Policy(
             self.algo.agent(),
             exploration=Exploration(settings.epsilon_at(self.algo.env_steps), settings.temperature),
+            reward=make_simulator(num_users=1, **config.world).reward_name,
             version=self.algo.updates,
             info={
                 "world": config.world,

@@ -92,6 +92,7 @@ class Simulator(abc.ABC):
         num_candidates: N.
         slate_size: K.
         time_limit: steps after which a session is cut, `None` for never.
+        reward_name: of the function from responses to the reward.
         device: where observations come from and slates must be.
     """
 
@@ -101,6 +102,7 @@ class Simulator(abc.ABC):
     num_candidates: int
     slate_size: int
     time_limit: int | None
+    reward_name: str
     device: torch.device = torch.device("cpu")
 
     @abc.abstractmethod
@@ -176,6 +178,7 @@ class TorchSimulator(Simulator):
         self.world, self.num_users = world, num_users
         self.spec, self.num_candidates = world.spec, world.num_candidates
         self.slate_size, self.time_limit = world.slate_size, world.time_limit
+        self.reward_name = world.reward_name
         self.history = history or History(world.spec, world.default_history)
         self._dtype, self.device = dtype, torch.device(device)
         if self.device.type == "cpu":

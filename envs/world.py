@@ -34,14 +34,15 @@ class Outcome(NamedTuple):
 class World(abc.ABC):
     """Users and documents as pure functions; parameters are attributes.
 
-    A subclass sets `spec`, `num_candidates`, `slate_size` and, where a session
-    may last for ever, `time_limit` in steps.
+    A subclass sets `spec`, `num_candidates`, `slate_size`, the name of its reward
+    function and, where a session may last for ever, `time_limit` in steps.
     """
 
     spec: FeatureSpec
     num_candidates: int
     slate_size: int
     time_limit: int | None = None
+    reward_name: ClassVar[str]
     default_history: ClassVar[tuple[Term, ...]] = ()
 
     @abc.abstractmethod

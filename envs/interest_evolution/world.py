@@ -72,6 +72,7 @@ class InterestEvolution(World):
     33 topics (its two ranges do not add up); here any number works.
     """
 
+    reward_name: ClassVar[str] = "clicked_watchtime_reward"
     default_history: ClassVar[tuple[Term, ...]] = (
         Term("no_click", "sum", 0.05),
         Term("click", "sum", 0.02),

@@ -73,6 +73,7 @@ class InterestExploration(World):
     only the no-click mass reaches them.
     """
 
+    reward_name: ClassVar[str] = "total_clicks_reward"
     default_history: ClassVar[tuple[Term, ...]] = (
         Term("no_click", "sum", 0.02),
         Term("click", "sum", 0.02),

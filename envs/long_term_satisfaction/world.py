@@ -65,6 +65,7 @@ class LongTermSatisfaction(World):
     the exposure's update wrong; this is what its code does.
     """
 
+    reward_name: ClassVar[str] = "clicked_engagement_reward"
     default_history: ClassVar[tuple[Term, ...]] = (
         Term("log1p(engagement)", "last", 0.2),
         Term("clickbait_score", "last"),

@@ -89,6 +89,11 @@ class Composition:
             resample_documents=self._resample_documents,
         )
 
+    @property
+    def reward_name(self) -> str:
+        """What the reward function is called."""
+        return str(getattr(self._reward, "__name__", type(self._reward).__name__))
+
     def reward(self, responses: Sequence[Any]) -> float:
         """The reward of one step, from RecSim's response objects."""
         return float(self._reward(responses))

@@ -57,6 +57,7 @@ class GoogleSimulator(Simulator):
         self.composition, self.num_users = composition, num_users
         self.spec, self.time_limit = composition.spec, composition.time_limit
         self.num_candidates, self.slate_size = composition.num_candidates, composition.slate_size
+        self.reward_name = composition.reward_name
         self.history = history or History(composition.spec, composition.default_history)
         self._seed, self._replace_finished, self._dtype = seed, replace, dtype
         keep_freed_memory()

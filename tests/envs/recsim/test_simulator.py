@@ -58,6 +58,7 @@ def test_spec_and_history_equal_those_of_the_torch_world(name: str) -> None:
     assert google.history == ours.history
     assert (google.num_candidates, google.slate_size) == (ours.num_candidates, ours.slate_size)
     assert google.time_limit == ours.time_limit
+    assert google.reward_name == ours.reward_name
 
 
 @pytest.mark.parametrize("name", WORLDS)

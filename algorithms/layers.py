@@ -152,6 +152,9 @@ def validated(
     if not location:
         raise ConfigError(f"{source}: {message}")
     message = (message[0].lower() + message[1:]).replace("input should", "it must")
+    if isinstance(fault["input"], dict) and fault["type"] == "value_error":
+        # A combination of keys; the message names them.
+        raise ConfigError(f"{source}: {message}")
     if fault["type"] == "missing":
         raise ConfigError(f"{source}: {dotted(location)} is missing")
     raise ConfigError(f"{source}: {dotted(location)} is {_shown(fault['input'])}; {message}")

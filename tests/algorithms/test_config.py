@@ -136,3 +136,12 @@ def test_configs_cannot_be_changed() -> None:
     config: RunConfig = load_config("slateq")
     with pytest.raises(ValueError, match="frozen"):
         config.seed = 3  # type: ignore[misc]
+
+
+def test_keys_that_do_not_go_together() -> None:
+    message = refused("slateq.choice_model=exponential_cascade", "slateq.act_optimiser=top_k")
+    assert message.endswith(
+        ": the slate optimiser 'top_k' is defined for multinomial choice models, "
+        "not for exponential_cascade; use 'exact'"
+    )
+    assert "is a dict" not in message

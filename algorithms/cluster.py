@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-import socket
 import sys
 import threading
 import time
@@ -14,18 +13,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from algorithms.joining import ClusterError, check_address, token
+
+logger = logging.getLogger(__name__)
+
 OBJECT_STORE_BYTES = 300 * 2**20
 """Weights and fragments in flight are a few MB each."""
 
-JOIN_SECONDS = 9.0
-_PROBE_SECONDS = 4.0
-# An empty SETTINGS frame: length 0, type 4, no flags, stream 0.
-_SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-_PACKAGES = ("envs", "algorithms", "configs", "recsim")
+JOIN_SECONDS = 20.0
+"""For a cluster that has just answered and would let us in."""
 
+ROOM_SECONDS = 300.0
+"""For a cluster that has no CPU free for every worker; it may grow, or another run may end."""
 
-class ClusterError(ValueError):
-    """A cluster that cannot be joined; the message is one sentence."""
+_OURS = ("envs", "algorithms", "configs")
+# What recsim imports and `ray[rllib]` does not bring, all of it plain Python.
+_RECSIM = ("recsim", "gin", "six")
 
 
 def quiet() -> None:
@@ -38,63 +41,42 @@ def quiet() -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     for name in ("ray", "ray.rllib", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # They write whole tracebacks of workers that died, of which we warn in a sentence.
+    for name in ("ray.rllib.utils.actor_manager", "ray.rllib.env.env_runner_group"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def check_address(address: str) -> None:
-    """Refuse an address that is none or does not answer.
-
-    Raises:
-        ClusterError: one sentence.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ClusterError(
-            f"the cluster address is '{address}'; write it as host:port, as in 10.0.0.1:6379"
-        )
-    try:
-        _probe(host.strip("[]"), int(port))
-    except OSError as error:
-        reason = error.strerror or str(error) or type(error).__name__
-        raise ClusterError(
-            f"no Ray cluster answers at {address} ({reason}); "
-            "start one with `ray start --head`, or check host and port"
-        ) from None
-
-
-def _probe(host: str, port: int) -> None:
-    """See whether somebody there speaks HTTP/2, as Ray's gRPC does: both sides begin with settings.
-
-    Ray itself would wait for long, inside C++ code that nothing interrupts.
-    """
-    deadline = time.monotonic() + _PROBE_SECONDS
-    with socket.create_connection((host, port), _PROBE_SECONDS) as connection:
-        connection.settimeout(max(0.1, deadline - time.monotonic()))
-        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS)
-        answer = connection.recv(9)
-    if len(answer) < 4 or answer[3] != _SETTINGS[3]:
-        raise OSError("something else listens there")
+class WorkersLost(RuntimeError):
+    """No worker can be started, or none has answered for long; the message is one sentence."""
 
 
 @contextmanager
 def ray_running(
-    workers: int, address: str | None = None, abandon: Callable[[], None] = lambda: None
+    workers: int,
+    address: str | None = None,
+    world: str = "",
+    abandon: Callable[[], None] = lambda: None,
 ) -> Iterator[None]:
     """Ray for so many workers while the block runs; none at all for no workers.
 
     Args:
-        workers: how many a cluster of our own has room for.
-        address: of a running cluster to join instead.
-        abandon: called before the process ends because the cluster does not answer.
+        workers: how many there will be.
+        address: of a running cluster to join; one of our own if not given.
+        world: its name, for what the cluster's nodes need; see `shipped`.
+        abandon: called where the process has to end at once, because joining hangs.
 
     Raises:
-        ClusterError: there is no cluster at the address.
+        ClusterError: there is no cluster at the address, or it has no room for the workers.
     """
     if not workers and address is None:
-        with _without_object_store():
+        with objects_by_value():
             yield
         return
     if address is not None:
-        _use_token()
+        check_address(address)
+        if token() is not None:
+            # Ray reads this when it is imported, and does not look for a token without it.
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -108,63 +90,93 @@ def ray_running(
             **options,
         )
     else:
-        check_address(address)
-        _join(address, options, abandon)
+        _join(address, world, abandon, options)
     try:
+        if address is not None and workers:
+            _await_room(workers, address)
         yield
     finally:
         ray.shutdown()
 
 
-def _use_token() -> None:
-    """Show the token if there is one; Ray reads this when it is imported, and doesn't by itself."""
-    known = [os.environ.get("RAY_AUTH_TOKEN"), os.environ.get("RAY_AUTH_TOKEN_PATH")]
-    if any(known) or (Path.home() / ".ray" / "auth_token").exists():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-
-
-def _join(address: str, options: dict[str, Any], abandon: Callable[[], None]) -> None:
+def _join(address: str, world: str, abandon: Callable[[], None], options: dict[str, Any]) -> None:
     import ray
-
-    message = (
-        f"the cluster at {address} does not let us in; is it Ray {ray.__version__}, and is its "
-        "token in RAY_AUTH_TOKEN or ~/.ray/auth_token?"
-    )
 
     def give_up() -> None:
         # Ray waits inside its C++ code, where no exception reaches it.
         abandon()
-        print(message, file=sys.stderr, flush=True)
+        message = f"the cluster at {address} has not taken us in within {JOIN_SECONDS:.0f} s"
+        print(f"{message}; look at its logs", file=sys.stderr, flush=True)
         os._exit(2)
 
     watchdog = threading.Timer(JOIN_SECONDS, give_up)
     watchdog.daemon = True
     watchdog.start()
     try:
-        ray.init(address=address, runtime_env=shipped(), **options)
+        ray.init(address=address, runtime_env=shipped(world), **options)
     except Exception as error:
-        abandon()
-        reason = " ".join(str(error).split())[:200]
-        raise ClusterError(f"{message} ({reason})") from None
+        reason = " ".join(str(error).split())[:300]
+        raise ClusterError(f"cannot join the cluster at {address}: {reason}") from None
     finally:
         watchdog.cancel()
 
 
-def shipped() -> dict[str, Any]:
-    """The runtime environment that brings our packages, and recsim, to the workers."""
-    folders = []
-    for name in _PACKAGES:
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.submodule_search_locations:
-            folders.append(str(Path(next(iter(spec.submodule_search_locations))).resolve()))
-    return {"py_modules": folders, "excludes": ["__pycache__"]}
+def _await_room(workers: int, address: str) -> None:
+    """Wait until every worker has a CPU to run on, by reserving them for a moment."""
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    deadline = time.monotonic() + ROOM_SECONDS
+    room = placement_group([{"CPU": 1.0}] * workers)
+    shortage = f"the cluster at {address} has no CPU free for each of {workers} workers"
+    try:
+        if not room.wait(timeout_seconds=5.0):
+            logger.warning("%s; waiting for up to %.0f s.", shortage, ROOM_SECONDS)
+        while not room.wait(timeout_seconds=1.0):
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"{shortage}; lower --workers, or add nodes with "
+                    f"`ray start --address={address}`"
+                )
+    finally:
+        remove_placement_group(room)
+
+
+def shipped(world: str = "") -> dict[str, Any]:
+    """The runtime environment that brings our packages, recsim and own users to the workers.
+
+    Args:
+        world: its name; of `module:Class` the module's top-level package travels too.
+    """
+    modules = [*_OURS, *_RECSIM]
+    if ":" in world:
+        modules.append(world.partition(":")[0])
+    sources = [source for name in modules if (source := _source(name)) is not None]
+    return {
+        "py_modules": [str(source) for source in dict.fromkeys(sources)],
+        "excludes": ["__pycache__"],
+    }
+
+
+def _source(module: str) -> Path | None:
+    """The file or folder that has to travel to make a module importable elsewhere."""
+    spec = importlib.util.find_spec(module)
+    if spec is None:
+        return None
+    if spec.origin is not None:
+        path = Path(spec.origin)
+        path = path.parent if path.name == "__init__.py" else path
+    else:  # a folder without __init__.py
+        path = Path(next(iter(spec.submodule_search_locations or [""])))
+    return [path, *path.parents][module.count(".")].resolve()
 
 
 @contextmanager
-def _without_object_store() -> Iterator[None]:
-    """RLlib puts the config for remote runners into the object store even if there are none.
+def objects_by_value() -> Iterator[None]:
+    """Within this block, `ray.put` returns what it is given.
 
-    That alone would start Ray: 6 CPU-seconds, six processes, 300 MB.
+    RLlib puts the config for remote runners into the object store. Without runners
+    that alone would start Ray: 6 CPU-seconds, six processes, 300 MB. With them, no
+    lost runner could be replaced once the object is lost, of which Ray warns.
     """
     import ray
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import math
 import os
+import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 Row = Mapping[str, float]
 STEPS = "env_steps"
@@ -29,6 +32,52 @@ def read_rows(path: Path) -> list[dict[str, float]]:
     return numbers
 
 
+class EventFile:
+    """TensorBoard events, written at once.
+
+    TensorBoard's own writer leaves that to a thread, which answers a full disk with
+    a traceback.
+    """
+
+    def __init__(self, folder: Path, purge_step: int | None = None) -> None:
+        """Begin a file.
+
+        Args:
+            folder: where TensorBoard looks.
+            purge_step: from which on earlier files of the folder no longer count.
+        """
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
+        from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+        from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+
+        self._event, self._summary = Event, Summary
+        folder.mkdir(exist_ok=True)
+        host, now = socket.gethostname(), time.time_ns()
+        name = f"events.out.tfevents.{now // 10**9:010d}.{host}.{os.getpid()}.{now % 10**9}"
+        self._file = (folder / name).open("wb")
+        self._writer = RecordWriter(self._file)
+        self._put(file_version="brain.Event:2")
+        if purge_step is not None:
+            self._put(step=purge_step, session_log=SessionLog(status=SessionLog.START))
+
+    def write(self, row: Row) -> None:
+        """Every number of a row but NaN."""
+        values = [
+            self._summary.Value(tag=name, simple_value=value)
+            for name, value in row.items()
+            if name != STEPS and not math.isnan(value)
+        ]
+        self._put(step=int(row[STEPS]), summary=self._summary(value=values))
+
+    def _put(self, **content: Any) -> None:
+        self._writer.write(self._event(wall_time=time.time(), **content).SerializeToString())
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
 class MetricsLog:
     """Appends rows to both; all columns are there from the first row on."""
 
@@ -40,13 +89,11 @@ class MetricsLog:
             resumed_at: user-steps of the checkpoint that is continued; rows
                 after it are dropped.
         """
-        from torch.utils.tensorboard import SummaryWriter
-
         self._path, self._columns = folder / "metrics.csv", list[str]()
         if resumed_at is not None:
             self._drop_after(resumed_at)
         purge = None if resumed_at is None else resumed_at + 1
-        self._events = SummaryWriter(folder / "tensorboard", purge_step=purge)
+        self._events = EventFile(folder / "tensorboard", purge)
 
     def _drop_after(self, steps: int) -> None:
         rows = read_rows(self._path)
@@ -70,13 +117,7 @@ class MetricsLog:
             if new:
                 writer.writeheader()
             writer.writerow(_cells(row))
-        for name, value in row.items():
-            if name != STEPS and not math.isnan(value):
-                self._events.add_scalar(name, value, int(row[STEPS]))
-
-    def flush(self) -> None:
-        """Bring the events to the disk."""
-        self._events.flush()
+        self._events.write(row)
 
     def close(self) -> None:
         """Close the events."""

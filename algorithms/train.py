@@ -48,6 +48,11 @@ def main(
         print_list()
         return
     with mistakes():
+        if address is not None:
+            # First, because importing torch takes long on a busy machine.
+            from algorithms.joining import check_address
+
+            check_address(address)
         checkpoint: Checkpoint | None = None
         if resume is not None:
             given = {"--config": config, "--set": overrides, "--out": out, "--seed": seed}
@@ -60,7 +65,11 @@ def main(
                 )
             run, checkpoint = reopen(resume, name)
         else:
-            run = begin(name, config, overrides or [], out, workers, seed, address)
+            run = begin(name, config, overrides or [], out, workers, seed)
+        if address is not None and not run.config.workers:
+            logging.getLogger(__name__).warning(
+                "workers is 0, so nothing runs on the cluster; add --workers N."
+            )
         if checkpoint is not None and (result := run.result()) is not None:
             print(last_line(run, result))
             return
@@ -94,7 +103,6 @@ def begin(
     out: Path | None,
     workers: int | None,
     seed: int | None,
-    address: str | None,
 ) -> Run:
     """A new run folder, everything checked."""
     if name is None:
@@ -105,14 +113,6 @@ def begin(
     changes = {"workers": workers, "seed": seed}
     found = load_config(name, file, overrides, changes)
     check_final_evaluation(found)
-    if address is not None:
-        from algorithms.cluster import check_address
-
-        check_address(address)
-        if not found.workers:
-            logging.getLogger(__name__).warning(
-                "workers is 0, so nothing runs on the cluster; add --workers N."
-            )
     return create_run(found, out)
 
 
@@ -137,7 +137,8 @@ def reopen(folder: Path, name: str | None) -> tuple[Run, Checkpoint]:
 
 def train(run: Run, checkpoint: Checkpoint | None, address: str | None) -> None:
     """Train to the end of the budget, evaluate, and say what came out."""
-    from algorithms.cluster import quiet, ray_running
+    from algorithms.cluster import WorkersLost, quiet, ray_running
+    from algorithms.joining import ClusterError
 
     quiet()
     from algorithms.accounting import Clock
@@ -150,16 +151,26 @@ def train(run: Run, checkpoint: Checkpoint | None, address: str | None) -> None:
         if checkpoint is None:
             shutil.rmtree(run.path, ignore_errors=True)
 
+    config = run.config
     try:
-        with ray_running(run.config.workers, address, abandon):
+        with ray_running(config.workers, address, config.env.name, abandon):
             result = _train(run, checkpoint, clock)
+    except ClusterError:
+        abandon()
+        raise
+    except WorkersLost as error:
+        if not any(run.checkpoints.iterdir()):
+            abandon()
+            fail(sentence(error), FAILED)
+        fail(f"{sentence(error)}; {saved(run)}", FAILED)
+        return
     except (Interrupted, KeyboardInterrupt):
-        fail(parting(run), INTERRUPTED)
+        fail(f"Stopped; {saved(run)}", INTERRUPTED)
         return
     except OSError as error:
         fail(
-            f"cannot go on writing to {run.path}: {sentence(error)}; "
-            "its last checkpoint is whole, continue with --resume",
+            f"cannot go on writing to {run.path}: {error.strerror or sentence(error)}; "
+            f"{saved(run)}",
             FAILED,
         )
         return
@@ -180,17 +191,16 @@ def _train(run: Run, checkpoint: Checkpoint | None, clock: Any) -> dict[str, Any
         return training.finish(signals)
 
 
-def parting(run: Run) -> str:
-    """What to say to someone who stopped a run."""
+def saved(run: Run) -> str:
+    """What is left of a run that has stopped, and how to go on."""
     from algorithms.run import RunError
 
     try:
         steps = run.latest().state["env_steps"]
     except RunError:
-        return f"Stopped before the first checkpoint; {run.path} holds nothing to continue from."
+        return f"{run.path} holds no checkpoint to continue from"
     return (
-        f"Stopped; {steps:,} steps are saved, continue with: "
-        f"python -m algorithms.train --resume {run.path}"
+        f"{steps:,} steps are saved, continue with: python -m algorithms.train --resume {run.path}"
     )
 
 

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 
 from algorithms.accounting import Clock, memory_bytes
-from algorithms.cluster import WorkersLost, quiet
+from algorithms.cluster import WorkersLost, objects_by_value, quiet
 from algorithms.config import RunConfig
 from algorithms.core.agent import Exploration
 from algorithms.curves import draw_curves
@@ -94,7 +94,8 @@ def build(config: RunConfig) -> Any:
     rllib.debugging(seed=config.seed, log_level="ERROR")
     rounds = math.ceil(config.train.env_steps / (config.train.users * config.train.fragment))
     rllib.fragments_per_iteration = min(rllib.fragments_per_iteration, rounds)
-    return rllib.build_algo()
+    with objects_by_value():
+        return rllib.build_algo()
 
 
 class Training:
@@ -222,7 +223,6 @@ class Training:
     def _save(self) -> None:
         self._peak = max(self._peak, memory_bytes())
         self.run.save_step(self.algo.env_steps, self._write, self._state())
-        self._log.flush()
         self.clock.charge("train")
 
     def _write(self, folder: Path) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import ray
 import torch
+from ray.exceptions import RayError
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
@@ -22,11 +24,17 @@ from ray.rllib.utils.metrics import (
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
 )
 
+from algorithms.cluster import WorkersLost
 from algorithms.core.agent import Agent
 from algorithms.core.fragment import Sample
 from algorithms.rllib.config import ColumnarConfig
 
 logger = logging.getLogger(__name__)
+PATIENCE_SECONDS = 300.0
+"""Without any worker, after which a run gives up."""
+
+_PROBE_EVERY = 3.0
+_PAUSE = 0.5
 _REMOTE = "remote_env_runners"
 _PROGRESS = "progress"
 
@@ -46,23 +54,75 @@ class ColumnarAlgorithm(Algorithm):
         """Set the counters, then build runners and learner."""
         self.env_steps = self.updates = 0
         self.cpu = {"simulate": 0.0, "inference": 0.0, "gradients": 0.0}
-        super().setup(config)
+        self._answering = config.num_env_runners
+        self._silent_since: float | None = None
+        self._probed_at = 0.0
+        self._measured: list[str] = []
+        try:
+            super().setup(config)
+        except IndexError:
+            # RLlib asks the first worker for the spaces, and looks at no answer.
+            if config.num_env_runners == 0 or self.env_runner_group is not None:
+                raise
+            raise WorkersLost(f"no worker can be started: {why_no_worker(config)}") from None
 
     def training_step(self) -> None:
-        """Sample and learn a few times, then report once."""
+        """Sample and learn a few times, then report once, whatever the workers do.
+
+        Raises:
+            WorkersLost: none has answered for `PATIENCE_SECONDS`.
+        """
         played: list[Sample] = []
         rounds = self.config.fragments_per_iteration
         for number in range(rounds):
             samples = self._sample()
+            self._watch(samples)
             if not samples:
-                logger.warning("No worker returned a fragment; waiting for replacements.")
-                time.sleep(1.0)
-                return
+                break
             before = self.env_steps
             self.env_steps += sum(sample.steps for sample in samples)
             self.learn(samples, before, report=number == rounds - 1)
             played += samples
+        else:
+            self._report(played)
+            return
+        if played:
+            self._collect_report()
         self._report(played)
+        time.sleep(_PAUSE)
+
+    def _watch(self, samples: list[Sample]) -> None:
+        """Say when workers are lost and when they are back; give up without any."""
+        group, now = self.env_runner_group, time.monotonic()
+        if samples:
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = now
+        elif now - self._silent_since > PATIENCE_SECONDS:
+            raise WorkersLost(f"no worker has answered for {PATIENCE_SECONDS:.0f} s")
+        total = group.num_remote_env_runners()
+        answering = group.num_healthy_remote_env_runners() if total else 0
+        if answering < self._answering:
+            logger.warning(
+                "%d of %d workers answer; fragments in flight are lost, replacements are started.",
+                answering,
+                total,
+            )
+        elif answering > self._answering:
+            logger.warning("%d of %d workers answer again.", answering, total)
+        self._answering = answering
+
+    def restore_env_runners(self, env_runner_group: EnvRunnerGroup) -> list[int]:
+        """As RLlib's, but lost workers are asked for only now and then while others play.
+
+        Each question waits for a while, and a lost node may never come back.
+        """
+        if env_runner_group.num_healthy_remote_env_runners():
+            if time.monotonic() - self._probed_at < _PROBE_EVERY:
+                return []
+        restored: list[int] = super().restore_env_runners(env_runner_group)
+        self._probed_at = time.monotonic()
+        return restored
 
     def learn(self, samples: list[Sample], before: int, report: bool) -> None:
         """Learn from fresh samples.
@@ -89,6 +149,11 @@ class ColumnarAlgorithm(Algorithm):
         if report:
             self.metrics.aggregate(results, key=LEARNER_RESULTS)
 
+    def _collect_report(self) -> None:
+        """The learner's numbers where the last batch of an iteration never came."""
+        answers = self.learner_group.foreach_learner(lambda learner: learner.report())
+        self.metrics.aggregate([answer.get() for answer in answers], key=LEARNER_RESULTS)
+
     def _sample(self) -> list[Sample]:
         request = {"policy_version": self.updates, "env_steps": self.env_steps}
         weights = self._weights()
@@ -114,8 +179,8 @@ class ColumnarAlgorithm(Algorithm):
 
     def _report(self, samples: list[Sample]) -> None:
         statistics = [sample.statistics for sample in samples]
-        returns = np.concatenate([s.returns for s in statistics])
-        lengths = np.concatenate([s.lengths for s in statistics])
+        returns = np.concatenate([[], *(s.returns for s in statistics)])
+        lengths = np.concatenate([[], *(s.lengths for s in statistics)])
         steps = sum(sample.steps for sample in samples)
         for sample in samples:
             for what, seconds in sample.cpu.items():
@@ -132,10 +197,11 @@ class ColumnarAlgorithm(Algorithm):
             "epsilon": self.config.settings().epsilon_at(self.env_steps),
             NUM_ENV_STEPS_SAMPLED: float(steps),
         }
-        for name in statistics[0].means:
-            weights = [sample.steps for sample in samples]
-            values = [s.means[name] for s in statistics]
-            report[f"{name}_per_step"] = float(np.average(values, weights=weights))
+        if samples:
+            self._measured = list(statistics[0].means)
+        for name in self._measured:
+            values = sum(sample.steps * sample.statistics.means[name] for sample in samples)
+            report[f"{name}_per_step"] = values / steps if steps else float("nan")
         for name, value in report.items():
             self.metrics.log_value((ENV_RUNNER_RESULTS, name), value, window=1)
         self.metrics.log_value(
@@ -181,6 +247,20 @@ class ColumnarAlgorithm(Algorithm):
                 remote_worker_ids=[runner],
                 local_env_runner=False,
             )
+
+
+def why_no_worker(config: ColumnarConfig) -> str:
+    """The error of one more worker, which is started to find out."""
+    runner = ray.remote(num_cpus=config.num_cpus_per_env_runner)(config.env_runner_cls)
+    worker = runner.remote(config=config, worker_index=1, num_workers=1)
+    try:
+        ray.get(worker.assert_healthy.remote(), timeout=60)
+    except RayError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return lines[-1] if lines else type(error).__name__
+    finally:
+        ray.kill(worker)
+    return "the first one died while it started"
 
 
 def concatenate(columns: list[dict[str, Any]]) -> dict[str, Any]:

@@ -46,6 +46,9 @@ class ColumnarConfig(AlgorithmConfig):
         self.rollout_fragment_length = 32
         # A lost worker is replaced, and the run goes on without it meanwhile.
         self.restart_failed_env_runners = True
+        # RLlib would wait half a minute for it in every iteration.
+        self.env_runner_health_probe_timeout_s = 0.5
+        self.delay_between_env_runner_restarts_s = 1.0
         # Weights, epsilon and counters travel with each request to sample instead.
         self._dont_auto_sync_env_runner_states = True
         # The runners validate themselves when they first sample.

@@ -32,6 +32,7 @@ class ColumnarLearner(TorchLearner):
         seed = np.random.SeedSequence(self.config.run_seed, spawn_key=(2,)).generate_state(1)[0]
         self._generator = torch.Generator().manual_seed(int(seed))
         self._cpu = 0.0
+        self._numbers: dict[str, dict[str, float]] = {}
 
     def configure_optimizers_for_module(
         self, module_id: str, config: ColumnarConfig | None = None
@@ -73,8 +74,7 @@ class ColumnarLearner(TorchLearner):
             training_data: the same, from RLlib's LearnerGroup.
             timesteps: holds the user-steps sampled before this batch.
             steps_in_batch: user-steps that this batch stands for; moves the schedules.
-            report: whether to return metrics; `cpu_seconds` then covers all
-                updates since the last report.
+            report: whether to return metrics.
             **kwargs: RLlib's, without effect.
         """
         self._check_is_built()
@@ -88,12 +88,17 @@ class ColumnarLearner(TorchLearner):
         for module_id, rows in data.batch.policy_batches.items():
             numbers = self._train(module_id, rows, before, steps_in_batch)
             self._cpu += time.thread_time() - clock
-            if report:
-                numbers["cpu_seconds"], self._cpu = self._cpu, 0.0
-                for name, value in numbers.items():
-                    self.metrics.log_value((module_id, name), value, window=1)
+            self._numbers[module_id] = numbers
         self.after_gradient_based_update(timesteps=timesteps or {})
-        return self.metrics.reduce() if report else {}
+        return self.report() if report else {}
+
+    def report(self) -> Any:
+        """Metrics of the last update; `cpu_seconds` covers all since the last report."""
+        for module_id, numbers in self._numbers.items():
+            numbers["cpu_seconds"], self._cpu = self._cpu, 0.0
+            for name, value in numbers.items():
+                self.metrics.log_value((module_id, name), value, window=1)
+        return self.metrics.reduce()
 
     def _train(self, module_id: str, rows: Any, before: int, steps: int) -> dict[str, float]:
         config = self.config.get_config_for_module(module_id)

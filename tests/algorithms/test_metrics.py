@@ -1,6 +1,8 @@
 import math
 from pathlib import Path
 
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
 from algorithms.accounting import Clock, cpu_seconds, memory_bytes
 from algorithms.metrics import MetricsLog, read_rows
 
@@ -16,7 +18,9 @@ def test_every_column_is_there_from_the_first_row(tmp_path: Path) -> None:
     log.close()
     text = (tmp_path / "metrics.csv").read_text().splitlines()
     assert text == ["env_steps,return_mean,eval_return", "8,1,", "16,2,3.5"]
-    assert list((tmp_path / "tensorboard").iterdir())
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(e.step, e.value) for e in events.Scalars("return_mean")] == [(8, 1.0), (16, 2.0)]
+    assert [(e.step, e.value) for e in events.Scalars("eval_return")] == [(16, 3.5)]
 
 
 def test_rows_after_the_resumed_checkpoint_are_dropped(tmp_path: Path) -> None:
@@ -28,6 +32,8 @@ def test_rows_after_the_resumed_checkpoint_are_dropped(tmp_path: Path) -> None:
     log.write(row(32))
     log.close()
     assert [found["env_steps"] for found in read_rows(tmp_path / "metrics.csv")] == [8, 16, 32]
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("return_mean")] == [8, 16, 32]
 
 
 def test_a_torn_last_row_is_left_out(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(
     out = tmp_path / "run"
     result = CliRunner().invoke(app, command(out))
     assert result.exit_code == 1
-    assert "No space left on device; its last checkpoint is whole" in result.stderr.splitlines()[-1]
+    assert "No space left on device; 1,024 steps are saved" in result.stderr.splitlines()[-1]
     assert [path.name for path in (out / "checkpoints").iterdir()] == ["step-000000001024"]
 
 

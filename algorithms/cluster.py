@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from algorithms.joining import ClusterError, check_address, token
+from algorithms.joining import ClusterError, check_address
 
 logger = logging.getLogger(__name__)
 
@@ -73,10 +73,9 @@ def ray_running(
             yield
         return
     if address is not None:
-        check_address(address)
-        if token() is not None:
-            # Ray reads this when it is imported, and does not look for a token without it.
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
+        # Ray reads this when it is imported. Without it no token is looked for, and with
+        # it workers of a cluster without tokens refuse us.
+        os.environ["RAY_AUTH_MODE"] = "token" if check_address(address) else "disabled"
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}

@@ -28,6 +28,10 @@ class ClusterError(ValueError):
     """A cluster that cannot be joined; the message is one sentence."""
 
 
+class _Unauthenticated(Exception):
+    """The cluster does not accept the token, or the lack of one."""
+
+
 def token() -> str | None:
     """The token to show, from where Ray looks for it."""
     if found := os.environ.get("RAY_AUTH_TOKEN"):
@@ -39,8 +43,11 @@ def token() -> str | None:
         return None
 
 
-def check_address(address: str) -> None:
+def check_address(address: str) -> bool:
     """Refuse an address that is none, does not answer, or whose cluster we cannot join.
+
+    Returns:
+        Whether the cluster asks for a token.
 
     Raises:
         ClusterError: one sentence.
@@ -50,9 +57,22 @@ def check_address(address: str) -> None:
         raise ClusterError(
             f"the cluster address is '{address}'; write it as host:port, as in 10.0.0.1:6379"
         )
+    shown = None
+    try:
+        answer = _ask(address, _CLUSTER_ID, b"", shown)
+    except _Unauthenticated:
+        shown = token()
+        try:
+            answer = _ask(address, _CLUSTER_ID, b"", shown)
+        except _Unauthenticated:
+            fault = "it asks for a token" if shown is None else "our token is not its own"
+            raise ClusterError(
+                f"the cluster at {address} does not let us in: {fault}; put the cluster's token "
+                "in RAY_AUTH_TOKEN or ~/.ray/auth_token"
+            ) from None
     # Both are fields of bytes in protobuf: the id ends its message, the versions are JSON.
-    cluster_id = _ask(address, _CLUSTER_ID, b"")[-_ID_BYTES:].hex()
-    found = re.search(rb"\{.*\}", _ask(address, _KEY_VALUE, _VERSIONS), re.DOTALL)
+    cluster_id = answer[-_ID_BYTES:].hex()
+    found = re.search(rb"\{.*\}", _ask(address, _KEY_VALUE, _VERSIONS, shown), re.DOTALL)
     if found is not None:
         _check_versions(address, json.loads(found.group()))
     if not _is_here(cluster_id):
@@ -60,12 +80,12 @@ def check_address(address: str) -> None:
             f"this machine is no node of the cluster at {address}; run "
             f"`ray start --address={address}` here first, or this command on one of its nodes"
         )
+    return shown is not None
 
 
-def _ask(address: str, method: str, request: bytes) -> bytes:
+def _ask(address: str, method: str, request: bytes, shown: str | None) -> bytes:
     import grpc  # type: ignore[import-untyped]
 
-    shown = token()
     headers = [("authorization", f"Bearer {shown}")] if shown else []
     options = [("grpc.enable_http_proxy", 0)]
     try:
@@ -74,18 +94,14 @@ def _ask(address: str, method: str, request: bytes) -> bytes:
                 request, timeout=PROBE_SECONDS, metadata=headers
             )
     except grpc.RpcError as error:
-        raise ClusterError(_refusal(address, error, shown is not None)) from None
+        if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+            raise _Unauthenticated from None
+        raise ClusterError(_silence(address, error)) from None
     return answer
 
 
-def _refusal(address: str, error: Any, token_shown: bool) -> str:
+def _silence(address: str, error: Any) -> str:
     code = error.code().name
-    if code == "UNAUTHENTICATED":
-        fault = "our token is not its own" if token_shown else "it asks for a token"
-        return (
-            f"the cluster at {address} does not let us in: {fault}; put the cluster's token in "
-            "RAY_AUTH_TOKEN or ~/.ray/auth_token"
-        )
     if code == "DEADLINE_EXCEEDED":
         reason = f"silent for {PROBE_SECONDS:.0f} s"
     elif code == "UNAVAILABLE":

@@ -7,7 +7,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ class EventFile:
 
 
 class MetricsLog:
-    """Appends rows to both; all columns are there from the first row on."""
+    """Appends rows to both; in the file every row has all columns."""
 
     def __init__(self, folder: Path, resumed_at: int | None = None) -> None:
         """Open or continue.
@@ -91,20 +91,20 @@ class MetricsLog:
         """
         self._path, self._columns = folder / "metrics.csv", list[str]()
         if resumed_at is not None:
-            self._drop_after(resumed_at)
+            self._rewrite([row for row in read_rows(self._path) if row[STEPS] <= resumed_at])
         purge = None if resumed_at is None else resumed_at + 1
         self._events = EventFile(folder / "tensorboard", purge)
 
-    def _drop_after(self, steps: int) -> None:
-        rows = read_rows(self._path)
-        if not rows:
+    def _rewrite(self, rows: Sequence[Row], more: Sequence[str] = ()) -> None:
+        if not self._path.exists():
             return
-        self._columns = list(rows[0])
+        self._columns = [*(rows[0] if rows else ()), *more]
         partial = self._path.with_name(f".{self._path.name}.partial")
         with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._columns)
-            writer.writeheader()
-            writer.writerows(_cells(row) for row in rows if row[STEPS] <= steps)
+            writer = csv.DictWriter(file, self._columns, restval="")
+            if self._columns:
+                writer.writeheader()
+            writer.writerows(_cells(row) for row in rows)
         os.replace(partial, self._path)
 
     def write(self, row: Row) -> None:
@@ -112,8 +112,10 @@ class MetricsLog:
         new = not self._columns
         if new:
             self._columns = list(row)
+        elif later := [name for name in row if name not in self._columns]:
+            self._rewrite(read_rows(self._path), later)
         with self._path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._columns, extrasaction="ignore", restval="")
+            writer = csv.DictWriter(file, self._columns, restval="")
             if new:
                 writer.writeheader()
             writer.writerow(_cells(row))

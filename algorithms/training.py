@@ -171,7 +171,9 @@ class Training:
         return float(sum(self.algo.cpu.values()))
 
     def _row(self, result: Mapping[str, Any], speed: float) -> dict[str, float]:
-        sampled, learned = result["env_runners"], result["learners"]["default_policy"]
+        sampled = result["env_runners"]
+        # With a replay buffer nothing is learned until that holds enough.
+        learned = result.get("learners", {}).get("default_policy", {})
         row = {
             STEPS: float(self.algo.env_steps),
             "return_mean": float(sampled["episode_return_mean"]),

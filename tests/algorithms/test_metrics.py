@@ -36,6 +36,16 @@ def test_rows_after_the_resumed_checkpoint_are_dropped(tmp_path: Path) -> None:
     assert [event.step for event in events.Scalars("return_mean")] == [8, 16, 32]
 
 
+def test_a_column_that_comes_later_is_empty_before(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path)
+    log.write(row(8))
+    log.write({**row(16), "loss": 0.5})
+    log.write(row(24))
+    log.close()
+    text = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert text == ["env_steps,return_mean,eval_return,loss", "8,1,,", "16,2,,0.5", "24,3,,"]
+
+
 def test_a_torn_last_row_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("env_steps,return_mean,eval_return\n8,1,\n16,")
     assert [found["env_steps"] for found in read_rows(tmp_path / "metrics.csv")] == [8]

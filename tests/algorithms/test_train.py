@@ -109,6 +109,14 @@ def test_rows_have_all_columns_from_the_first_on(whole: Path) -> None:
     assert [bool(row["eval_return"]) for row in rows] == [False, True, False, False]
 
 
+def test_a_replay_buffer_fills_before_anything_is_learned(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    replay = {"slateq.learning": "replay", "slateq.learning_starts": 3000}
+    result = CliRunner().invoke(app, command(out, **replay))
+    assert result.exit_code == 0, result.stderr
+    assert [bool(row["learner/td_loss"]) for row in numbers(out)] == [False, False, True, True]
+
+
 def test_the_policy_knows_its_world(whole: Path) -> None:
     policy = Policy.load(whole)
     assert policy.info["world"]["name"] == "interest_evolution"

@@ -1,8 +1,8 @@
 # Everything runs in .venv, which `make setup` creates once.
 #
 #   TORCH: what to install as torch. A CPU build needs 200 MB, the registry's
-#   newest CUDA build several GB. With CUDA 12.8, for example:
-#     make setup TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cu128"
+#   newest CUDA build several GB. For a CUDA build, give PyTorch's index of them:
+#     make setup TORCH="torch==2.13.0 --index-url URL"
 PYTHON ?= python3
 TORCH  ?= torch==2.13.0
 VENV   := .venv

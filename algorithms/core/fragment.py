@@ -127,3 +127,25 @@ class Sample:
             for name, value in self.columns.items()
         }
         return Sample(columns, self.steps, self.statistics, self.cpu)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a remote runner hands over where playing raised.
+
+    Raised there, it would look to RLlib like a runner that died, and the run
+    would wait for a replacement that fails in the same way.
+
+    Attributes:
+        refused: the message of a ValueError, which says what is wrong with the input.
+        trace: the traceback.
+    """
+
+    refused: str | None
+    trace: str
+
+    def error(self) -> Exception:
+        """The same error here."""
+        if self.refused is not None:
+            return ValueError(self.refused)
+        return RuntimeError(f"playing failed on a worker:\n{self.trace}")

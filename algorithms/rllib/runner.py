@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -16,7 +17,7 @@ from ray.rllib.utils.checkpoints import Checkpointable
 
 from algorithms.core.agent import Exploration
 from algorithms.core.collect import Collector
-from algorithms.core.fragment import Sample
+from algorithms.core.fragment import Failure, Sample
 from envs.views import action_space, observation_space
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class ColumnarEnvRunner(EnvRunner, Checkpointable):
         policy_version: int = 0,
         env_steps: int = 0,
         **kwargs: Any,
-    ) -> list[Sample]:
+    ) -> list[Sample] | Failure:
         """Play one fragment.
 
         Args:
@@ -88,7 +89,21 @@ class ColumnarEnvRunner(EnvRunner, Checkpointable):
             policy_version: number of updates behind them.
             env_steps: user-steps of all runners so far, which exploration depends on.
             **kwargs: RLlib's, without effect.
+
+        Returns:
+            One sample; a `Failure` where a remote runner could not play.
         """
+        if not self.worker_index:
+            return self._play(weights, policy_version, env_steps)
+        try:
+            return self._play(weights, policy_version, env_steps)
+        except Exception as error:
+            refused = str(error) if isinstance(error, ValueError) else None
+            return Failure(refused, traceback.format_exc())
+
+    def _play(
+        self, weights: dict[str, Any] | None, policy_version: int, env_steps: int
+    ) -> list[Sample]:
         if weights is not None:
             self._set_weights(weights)
         if self._collector is None:

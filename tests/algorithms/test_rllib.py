@@ -141,6 +141,41 @@ def test_a_killed_worker_costs_a_fragment_and_not_the_run() -> None:
     algo.stop()
 
 
+def refuse(fragment) -> None:
+    raise ValueError("several clicks")
+
+
+def fail(fragment) -> None:
+    raise KeyError("user 7")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_while_playing_is_not_taken_for_a_lost_worker(workers) -> None:
+    algo = config(workers).recording(lambda index: refuse).build_algo()
+    with pytest.raises(ValueError, match="^several clicks$"):
+        algo.train()
+    algo.stop()
+
+
+def test_a_fault_on_a_worker_comes_with_its_traceback() -> None:
+    algo = config(workers=1).recording(lambda index: fail).build_algo()
+    with pytest.raises(RuntimeError, match=r"(?s)worker.*in fail.*user 7"):
+        algo.train()
+    algo.stop()
+
+
+def test_workers_play_on_while_the_learner_learns() -> None:
+    algo = config(workers=2).build_algo()
+    algo.train()
+    played = algo.env_runner_group.foreach_env_runner(
+        lambda runner: runner.num_env_steps_sampled_lifetime, local_env_runner=False
+    )
+    # 4 fragments of 4 steps of 8 users were learned from; a fifth is in flight.
+    assert played == [160, 160]
+    assert algo.env_steps == 256
+    algo.stop()
+
+
 def test_settings_reach_tune_as_plain_values() -> None:
     from ray import tune
 

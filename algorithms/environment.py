@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -33,7 +31,7 @@ class EnvSection(Section):
     """The world; further keys are arguments of the world.
 
     Attributes:
-        name: of the world, or `module:Class` of one's own users.
+        name: of the world, `module:Class` of one's own users, or an id of Gymnasium's.
         backend: `torch`, or `google` for the published RecSim code.
         device: where users live (torch only).
     """
@@ -64,34 +62,20 @@ class HistoryTerm(Section):
     scale: float = 1.0
 
 
-def parameters(name: str) -> dict[str, Any] | None:
-    """Arguments of a world's constructor and their types; `None` for one's own users.
-
-    Raises:
-        ValueError: there is no such world; names the nearest.
-    """
-    from envs.registry import world_class
-
-    if ":" in name:
-        return None
-    constructor = world_class(name).__init__
-    hints = typing.get_type_hints(constructor)
-    names = [key for key in inspect.signature(constructor).parameters if key != "self"]
-    return {key: hints.get(key, Any) for key in names}
-
-
 def check_arguments(layers: Sequence[Layer], env: EnvSection) -> None:
     """Refuse arguments that the world does not take, or of a wrong type.
 
     Raises:
         ConfigError: names the key and the nearest valid one.
     """
+    from envs.registry import parameters
+
+    if ":" in env.name:
+        return  # one's own users
     try:
         allowed = parameters(env.name)
     except ValueError as error:
         raise ConfigError(f"{origin(layers, ('env', 'name'))}: {error}") from None
-    if allowed is None:
-        return
     known(layers, ("env",), env.arguments, [*allowed, *EnvSection.model_fields])
     shape: dict[str, Any] = {key: (hint, None) for key, hint in allowed.items()}
     model = create_model("Arguments", __config__=ConfigDict(extra="forbid"), **shape)

@@ -93,6 +93,7 @@ def print_list() -> None:
         backends = "torch, google" if name in google_world_names() else "torch"
         summary = (world_class(name).__doc__ or "").strip().splitlines()[0]
         print(f"  {name:<32}{summary} [{backends}]")
+    print(f"  {'CartPole-v1, ...':<32}Any id of Gymnasium's registry. [torch]")
     print(f"  {'module:Class':<32}Your own RecSim user model and documents. [google]")
 
 

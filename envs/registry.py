@@ -9,6 +9,7 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+import typing
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import gymnasium
 import torch
 
+from envs import from_gymnasium
 from envs.history import History
 from envs.simulator import Simulator, TorchSimulator, World
 
@@ -48,15 +50,30 @@ def world_class(name: str) -> type[World]:
     """
     worlds = _worlds()
     if name not in worlds:
-        near = difflib.get_close_matches(name, worlds, 1)
+        others = filter(from_gymnasium.is_gymnasium_id, gymnasium.registry)
+        near = difflib.get_close_matches(name, [*worlds, *others], 1)
         hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(worlds)}"
         raise ValueError(f"unknown environment '{name}'; {hint}")
     return worlds[name]
 
 
+def parameters(name: str) -> dict[str, Any]:
+    """Arguments of the constructor of a world, or of an environment of Gymnasium's, and types.
+
+    Raises:
+        ValueError: there is none of that name; names the nearest.
+    """
+    if from_gymnasium.is_gymnasium_id(name):
+        return from_gymnasium.parameters(name)
+    constructor = world_class(name).__init__
+    hints = typing.get_type_hints(constructor)
+    names = [key for key in inspect.signature(constructor).parameters if key != "self"]
+    return {key: hints.get(key, Any) for key in names}
+
+
 def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
     """Refuse arguments that a world's constructor does not take."""
-    allowed = list(inspect.signature(world_class(name)).parameters)
+    allowed = list(parameters(name))
     for key in arguments:
         if key not in allowed:
             near = difflib.get_close_matches(key, allowed, 1)
@@ -80,12 +97,13 @@ def make_simulator(
     """A simulator of `num_users` users side by side.
 
     Args:
-        name: of the world, or `module:Class` of one's own users (see `envs.recsim`).
+        name: of the world, `module:Class` of one's own users (see `envs.recsim`), or
+            an id of Gymnasium's registry, such as `CartPole-v1`.
         num_users: B.
         seed: of all luck.
         backend: `torch`, or `google` for the published RecSim code.
-        noise: `addressed` or `stream`; Google's code and one's own users always
-            get luck addressed by user.
+        noise: `addressed` or `stream`; Google's code, one's own users and Gymnasium's
+            environments always get luck addressed by user.
         history: terms as in `envs.history.Term`; the world's own if not given.
         device: where users live; Google's code and one's own users know only the CPU.
         dtype: of all numbers.
@@ -99,12 +117,14 @@ def make_simulator(
         raise ValueError(f"backend is '{backend}'; allowed are: {', '.join(BACKENDS)}")
     if noise not in NOISES:
         raise ValueError(f"noise is '{noise}'; allowed are 'addressed' and 'stream'")
-    if backend == "google" or ":" in name:
+    elsewhere = backend == "google" or ":" in name
+    if elsewhere or from_gymnasium.is_gymnasium_id(name):
         if torch.device(device).type != "cpu":
             raise ValueError(
-                f"device is '{device}', but users of RecSim's classes live on the CPU; "
-                "set device to cpu"
+                f"device is '{device}', but users of RecSim's and Gymnasium's classes live on the "
+                "CPU; set device to cpu"
             )
+    if elsewhere:
         from envs.recsim import make_google_simulator
 
         return make_google_simulator(
@@ -117,6 +137,16 @@ def make_simulator(
             **arguments,
         )
     check_arguments(name, arguments)
+    if from_gymnasium.is_gymnasium_id(name):
+        return from_gymnasium.GymnasiumSimulator(
+            name,
+            num_users,
+            seed=seed,
+            history=history or (),
+            replace=replace,
+            dtype=dtype,
+            **arguments,
+        )
     world = world_class(name)(**arguments)
     memory = None if history is None else History.from_json(world.spec, history)
     return TorchSimulator(

@@ -71,8 +71,10 @@ def _batch_slate_space(space: SlateSpace, n: int = 1) -> SlateSpace:
     return SlateSpace(space.num_candidates, space.slate_size, n, seed=space.np_random)
 
 
-def action_space(simulator: Simulator) -> SlateSpace:
-    """Slates of a simulator, one user's."""
+def action_space(simulator: Simulator) -> SlateSpace | spaces.Box:
+    """One user's actions: slates, or the numbers of an item that the agent makes."""
+    if simulator.spec.actions == "box":
+        return box(simulator.spec.candidate)
     return SlateSpace(simulator.num_candidates, simulator.slate_size)
 
 

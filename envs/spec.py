@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 Kind = Literal["number", "one_hot", "vector"]
+Actions = Literal["slate", "box"]
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,15 @@ class FeatureSpec:
         appeal: a user feature and a candidate feature whose dot product says
             how attractive a document is at first sight, or one candidate
             feature that does so alone; `None` where nothing observed does.
+        actions: `slate` where an agent picks among candidates; `box` where it makes
+            one item itself, numbers within the ranges of the candidate features.
     """
 
     user: tuple[Feature, ...]
     candidate: tuple[Feature, ...]
     response: tuple[Feature, ...]
     appeal: tuple[str | None, str] | None = None
+    actions: Actions = "slate"
 
     def __post_init__(self) -> None:
         """Check names once, so that nothing downstream has to."""
@@ -153,7 +157,9 @@ class FeatureSpec:
             group: [plain(feature) for feature in getattr(self, group)]
             for group in ("user", "candidate", "response")
         }
-        return {**groups, "appeal": None if self.appeal is None else list(self.appeal)}
+        groups["appeal"] = None if self.appeal is None else list(self.appeal)
+        # Left out where it says nothing new: history versions are hashes of this.
+        return groups if self.actions == "slate" else {**groups, "actions": self.actions}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> FeatureSpec:
@@ -175,6 +181,7 @@ class FeatureSpec:
             candidate=tuple(feature(f) for f in data["candidate"]),
             response=tuple(feature(f) for f in data["response"]),
             appeal=None if appeal is None else (appeal[0], appeal[1]),
+            actions=data.get("actions", "slate"),
         )
 
 

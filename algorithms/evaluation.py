@@ -7,6 +7,7 @@ the same users and the same luck, and differences are taken pair by pair.
 from __future__ import annotations
 
 import math
+import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -33,7 +35,7 @@ CHUNK = 500
 """Users side by side. Fixed, and a policy's own draws start anew with each chunk
 and step, so that no number depends on how many users or processes there are."""
 
-_STOP = "stop"
+_STOP, _TOTAL = "stop", "total/"
 _Z95 = 1.959963984540054
 
 
@@ -114,6 +116,36 @@ class EvaluationResult:
             else:
                 found[name] = Estimate.ratio(values, clicks)
         return found
+
+    def save(self, path: Path) -> None:
+        """Write all numbers as one NumPy archive; the file is whole or not there."""
+        partial = path.with_name(f".{path.name}.partial")
+        arrays: dict[str, Any] = {"returns": self.returns, "lengths": self.lengths}
+        arrays |= {f"{_TOTAL}{name}": values for name, values in self.totals.items()}
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)
+        os.replace(partial, path)
+
+    @classmethod
+    def load(cls, path: Path, backend: str) -> EvaluationResult:
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the file is missing or damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                found = {name: file[name] for name in file.files}
+            totals = {
+                name.removeprefix(_TOTAL): values
+                for name, values in found.items()
+                if name.startswith(_TOTAL)
+            }
+            return cls(found["returns"], found["lengths"], totals, backend)
+        except (OSError, KeyError, ValueError, BadZipFile) as error:
+            raise ValueError(
+                f"{path} is no whole evaluation ({type(error).__name__}); evaluate again"
+            ) from None
 
     def minus(self, other: EvaluationResult) -> dict[str, Estimate]:
         """Paired differences of return and session length, on the same users and luck."""

@@ -77,6 +77,11 @@ class Run:
         return self.path / "metrics.csv"
 
     @property
+    def evaluation(self) -> Path:
+        """What each user of the final evaluation got; see `EvaluationResult.load`."""
+        return self.path / "evaluation.npz"
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of all checkpoints."""
         return self.path / "checkpoints"

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import psutil
 import torch
@@ -24,7 +24,6 @@ from algorithms.environment import on_backend
 from algorithms.evaluation import Estimate, EvaluationResult, evaluate_policy
 from algorithms.metrics import STEPS, MetricsLog
 from algorithms.policy import Policy, baseline
-from algorithms.progress import TrainingProgress
 from algorithms.registry import algorithm, baseline_names
 from algorithms.run import Checkpoint, Run, versions
 from envs.registry import make_simulator
@@ -37,6 +36,24 @@ _LEARNER_CONSTANTS = ("default_optimizer_learning_rate", "num_trainable_paramete
 
 class Interrupted(Exception):
     """The user asked to stop; a checkpoint is there."""
+
+
+class Stop(Protocol):
+    """Says whether to stop at the next good moment."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether the user has asked."""
+
+    def check(self) -> None:
+        """Raise `Interrupted` if asked to stop."""
+
+
+class Progress(Protocol):
+    """Is told where a run is."""
+
+    def update(self, steps: int, speed: float, mean_return: float) -> None:
+        """As `TrainingProgress.update`."""
 
 
 class Signals:
@@ -127,7 +144,7 @@ class Training:
     def _wall(self) -> float:
         return float(self._wall_before) + time.time() - psutil.Process().create_time()
 
-    def loop(self, progress: TrainingProgress, signals: Signals) -> None:
+    def loop(self, progress: Progress, signals: Stop) -> None:
         """Train until the budget is spent.
 
         Raises:
@@ -243,8 +260,13 @@ class Training:
             "peak_memory_bytes": self._peak,
         }
 
-    def finish(self, signals: Signals) -> dict[str, Any]:
-        """Export the policy, evaluate it with fresh users, and write the result."""
+    def finish(self, signals: Stop, processes: int = _EVALUATION_PROCESSES) -> dict[str, Any]:
+        """Export the policy, evaluate it with fresh users, and write the result.
+
+        Args:
+            signals: whether to stop.
+            processes: that play where Google's code evaluates, one user at a time.
+        """
         self.clock.charge("train", exact=True)
         config, policy = self.run.config, self.policy()
         save_policy(policy, self.run.policy)
@@ -255,10 +277,10 @@ class Training:
             world,
             config.evaluate.users,
             config.evaluate.seed,
-            # Google's code plays one user at a time, which takes longer than training.
-            workers=_EVALUATION_PROCESSES if world["backend"] == "google" else 0,
+            workers=processes if world["backend"] == "google" else 0,
             tick=signals.check,
         )
+        found.save(self.run.evaluation)
         references = reference_returns(config)
         self._peak = max(self._peak, memory_bytes())
         self.clock.charge("eval", exact=True)

@@ -15,6 +15,9 @@ from envs.simulator import Observation, Simulator
 
 Recorder = Callable[[Fragment], None]
 
+_EVERY = 4
+"""Steps of which one is enough for means; responses are wide."""
+
 
 class Collector:
     """A simulator and an agent, stepped fragment by fragment.
@@ -72,11 +75,15 @@ class Collector:
         final_extras: list[dict[str, Tensor]] = []
         returns: list[Tensor] = []
         lengths: list[Tensor] = []
+        departures: list[Tensor] = []
+        departs = exploration.epsilon > 0 or exploration.temperature > 0
         clock = time.thread_time()
-        for _ in range(num_steps):
+        for number in range(num_steps):
             decision = self.agent.decide(observation, size)
             distribution = slate_distribution(decision, observation, exploration, size)
             slates, slot_log_probs = distribution.sample(self._generator)
+            if departs and number % _EVERY == 0:
+                departures.append((slates != distribution.mode()).any(dim=1))
             clock = self._spend("inference", clock)
             transition = self.simulator.step(slates)
             steps.append(Step(observation, slates, slot_log_probs, decision.extras, transition))
@@ -94,7 +101,7 @@ class Collector:
         last_extras = self.agent.decide(observation, size).extras
         self._spend("inference", clock)
         fragment = Fragment(steps, observation, last_extras, final_extras, policy_version)
-        return fragment, self._statistics(fragment, returns, lengths)
+        return fragment, self._statistics(fragment, returns, lengths, departures)
 
     def _final_extras(self, transition: Any) -> dict[str, Tensor]:
         if len(transition.finished) and bool(transition.truncated.any()):
@@ -105,11 +112,18 @@ class Collector:
         return {}
 
     def _statistics(
-        self, fragment: Fragment, returns: list[Tensor], lengths: list[Tensor]
+        self,
+        fragment: Fragment,
+        returns: list[Tensor],
+        lengths: list[Tensor],
+        departures: list[Tensor],
     ) -> SessionStatistics:
-        # Every fourth step is enough for means, and responses are wide.
-        response = torch.cat([step.transition.response for step in fragment.steps[::4]])
-        numbers = self.simulator.metrics(response)
+        response = torch.cat([step.transition.response for step in fragment.steps[::_EVERY]])
+        numbers = {
+            "reward": fragment.happened("reward"),
+            "non_greedy": torch.cat(departures).float() if departures else response.new_zeros(1),
+            **self.simulator.metrics(response),
+        }
         return SessionStatistics(
             returns=torch.cat([*returns, self._returns[:0]]).cpu().numpy(),
             lengths=torch.cat([*lengths, self._lengths[:0]]).cpu().numpy(),

@@ -86,7 +86,8 @@ class SessionStatistics:
     Attributes:
         returns: of the sessions that ended in it, (F,), in the reward's unit.
         lengths: of the same sessions, (F,), in steps.
-        means: of each reported number a step, over a quarter of the steps.
+        means: a step of the reward, of each number that the world reports, and of
+            `non_greedy`: whether the slate was another one than without exploring.
     """
 
     returns: NDArray[np.float32]

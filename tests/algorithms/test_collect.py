@@ -70,3 +70,24 @@ def test_a_fragment_has_the_shapes_it_claims(make_agent, simulator, steps) -> No
     assert (fragment.num_steps, fragment.num_users) == (steps, 8)
     assert fragment.observed("candidates").shape == (steps, 8, 10, 20)
     assert fragment.slates.shape == fragment.slot_log_probs.shape == (steps, 8, 3)
+
+
+def test_means_tell_the_reward_of_a_step_and_how_many_slates_departed(make_agent) -> None:
+    from algorithms.baselines import RandomAgent
+
+    simulator = make_simulator("interest_evolution", 64, num_candidates=2, slate_size=1)
+    agent = RandomAgent(simulator.spec, simulator.history, 1, {})
+    collector = Collector(simulator, agent, 0)
+    fragment, statistics = collector.collect(32, Exploration(epsilon=1.0))
+    assert statistics.means["reward"] == pytest.approx(float(fragment.happened("reward").mean()))
+    # Of 2 items, the uniform one is the other one half of the time: 512 slates looked at.
+    assert statistics.means["non_greedy"] == pytest.approx(0.5, abs=0.07)
+    assert collector.collect(4, Exploration())[1].means["non_greedy"] == 0.0
+
+
+def test_every_fourth_step_stands_for_the_others(make_agent) -> None:
+    simulator = make_simulator("interest_evolution", 16, seed=3)
+    agent = make_agent()
+    fragment, statistics = Collector(simulator, agent, 0).collect(8, Exploration(0.5))
+    looked_at = [(fragment.slates[t] != fragment.extra("best")[t]).any(1) for t in (0, 4)]
+    assert statistics.means["non_greedy"] == float(torch.cat(looked_at).float().mean())

@@ -1,6 +1,7 @@
 import json
 import math
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,6 +94,18 @@ def test_google_plays_the_same_number_of_sessions() -> None:
     found = evaluate_policy(policy("random"), world, 3, seed=1)
     assert len(found.returns) == 3
     assert found.backend == "google"
+
+
+def test_an_evaluation_is_kept_in_a_file(tmp_path: Path) -> None:
+    found = evaluate_policy(policy("random"), WORLD, 5, seed=1)
+    found.save(tmp_path / "evaluation.npz")
+    again = EvaluationResult.load(tmp_path / "evaluation.npz", "torch")
+    assert np.array_equal(again.returns, found.returns)
+    assert np.array_equal(again.lengths, found.lengths)
+    assert again.summary() == found.summary()
+    (tmp_path / "evaluation.npz").write_bytes(b"torn")
+    with pytest.raises(ValueError, match="no whole evaluation"):
+        EvaluationResult.load(tmp_path / "evaluation.npz", "torch")
 
 
 def test_a_policy_of_another_world_is_one_sentence() -> None:

@@ -75,6 +75,7 @@ def test_a_run_folder_holds_what_others_need(whole: Path) -> None:
         "checkpoints",
         "config.yaml",
         "curves.png",
+        "evaluation.npz",
         "metrics.csv",
         "policy",
         "result.json",

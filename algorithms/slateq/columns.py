@@ -9,6 +9,7 @@ from torch import Tensor
 
 from algorithms.core.fragment import Fragment
 from algorithms.core.returns import lambda_returns
+from algorithms.core.rows import followed, next_values
 
 if TYPE_CHECKING:
     from algorithms.slateq.agent import SlateQAgent
@@ -55,7 +56,7 @@ def with_transitions(agent: SlateQAgent, fragment: Fragment) -> dict[str, Tensor
         **_acted(agent, fragment, slot, position),
         "reward": fragment.happened("reward").flatten(),
         "terminated": fragment.happened("terminated").flatten(),
-        **_followed(fragment),
+        **followed(fragment),
     }
     if agent.options.target == "sarsa":
         slates = fragment.slates
@@ -84,19 +85,6 @@ def chosen(agent: SlateQAgent, fragment: Fragment) -> tuple[Tensor, Tensor]:
     return torch.where(clicks > 0, first, click.shape[2]), position
 
 
-def next_values(fragment: Fragment) -> Tensor:
-    """V of each next observation of the same session, (T, B).
-
-    Of the final observation where the time limit ended the session; a new
-    user's, and not to be read, where the user has left.
-    """
-    values = torch.cat([fragment.extra("value")[1:], fragment.last_extras["value"][None]])
-    for step, extras in enumerate(fragment.final_extras):
-        if extras:
-            values[step, fragment.steps[step].transition.finished] = extras["value"]
-    return values
-
-
 def _acted(
     agent: SlateQAgent, fragment: Fragment, slot: Tensor, position: Tensor
 ) -> dict[str, Tensor]:
@@ -118,22 +106,6 @@ def _acted(
                 for offered, step in zip(candidates, fragment.steps, strict=True)
             ]
         )
-    return columns
-
-
-def _followed(fragment: Fragment) -> dict[str, Tensor]:
-    """The next observation of the same session; the final one where it was truncated."""
-    following = [step.observation for step in fragment.steps[1:]] + [fragment.last]
-    columns = {}
-    for name in ("user", "history", "candidates", "mask"):
-        parts = []
-        for step, observation in zip(fragment.steps, following, strict=True):
-            part, transition = getattr(observation, name), step.transition
-            if bool(transition.truncated.any()):
-                part = part.clone()
-                part[transition.finished] = getattr(transition.final, name)
-            parts.append(part)
-        columns[f"next_{name}"] = torch.cat(parts)
     return columns
 
 

@@ -8,8 +8,9 @@ from torch import tensor
 
 from algorithms.core.agent import Exploration
 from algorithms.core.collect import Collector
+from algorithms.core.rows import next_values
 from algorithms.slateq import SlateQAgent, SlateQSettings
-from algorithms.slateq.columns import chosen, next_values
+from algorithms.slateq.columns import chosen
 from envs.registry import make_simulator
 
 

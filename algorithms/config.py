@@ -38,7 +38,7 @@ from algorithms.layers import (
 )
 
 if TYPE_CHECKING:
-    from algorithms.core.settings import Settings
+    from algorithms.core.settings import ActingSettings
 
 
 class TrainSection(Section):
@@ -178,7 +178,9 @@ def parse(layers: Sequence[Layer]) -> RunConfig:
         raise ConfigError(f"{origin(layers, ('algorithm',))}: {error}") from None
     keys = [key for key in RunConfig.model_fields if key != "settings"]
     known(layers, (), data, [*keys, name])
-    settings: Settings = validated(layers, (name,), entry.settings, data.pop(name, None) or {})
+    settings: ActingSettings = validated(
+        layers, (name,), entry.settings, data.pop(name, None) or {}
+    )
     config: RunConfig = validated(layers, (), RunConfig, data)
     _check_world(layers, config, settings)
     filled = settings.model_dump(mode="json")
@@ -187,7 +189,7 @@ def parse(layers: Sequence[Layer]) -> RunConfig:
     return config.model_copy(update={"settings": filled})
 
 
-def _check_world(layers: Sequence[Layer], config: RunConfig, settings: Settings) -> None:
+def _check_world(layers: Sequence[Layer], config: RunConfig, settings: ActingSettings) -> None:
     """Refuse arguments that the world does not take, and what cannot be built."""
     check_arguments(layers, config.env)
     try:

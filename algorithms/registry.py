@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from algorithms.core.agent import Agent
-from algorithms.core.settings import Settings
+from algorithms.core.settings import ActingSettings
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class AlgorithmEntry:
     """
 
     name: str
-    settings: type[Settings]
+    settings: type[ActingSettings]
     agent: type[Agent]
     config: str
     summary: str

@@ -57,11 +57,13 @@ class Agent(nn.Module, abc.ABC):
         history: what it remembers of a session.
         slate_size: K.
         settings: everything else that is needed to build it again, as plain data.
+        absorbs: whether it learns by `absorb`, and not by gradient steps on `loss`.
         needs_target: whether learning bootstraps from an older copy of the weights.
         fixed_exploration: the one way it acts, for agents that have no best slate.
     """
 
     name: ClassVar[str]
+    absorbs: ClassVar[bool] = False
     needs_target: bool = False
     fixed_exploration: ClassVar[Exploration | None] = None
 
@@ -90,6 +92,21 @@ class Agent(nn.Module, abc.ABC):
     ) -> dict[str, Tensor]:
         """What to minimise, as `loss`, with other scalars to report."""
         raise TypeError(f"{self.name} does not learn")
+
+    def absorb(self, columns: dict[str, Tensor]) -> dict[str, float]:
+        """Learn from rows of `learn_columns` at once; returns numbers to report.
+
+        What acting needs belongs into parameters and buffers (of any dtype,
+        shapes fixed), what only learning needs into `learning_state`.
+        """
+        raise TypeError(f"{self.name} learns by gradient steps")
+
+    def learning_state(self) -> dict[str, Any]:
+        """What `absorb` needs besides the weights to continue with the same numbers."""
+        return {}
+
+    def set_learning_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from `learning_state`."""
 
     def distribution(
         self,

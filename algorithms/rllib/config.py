@@ -13,7 +13,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from algorithms.core.agent import Agent
 from algorithms.core.collect import Recorder
-from algorithms.core.settings import Settings
+from algorithms.core.settings import ActingSettings
 from algorithms.rllib.module import SlateModule
 from algorithms.rllib.runner import ColumnarEnvRunner
 from envs.registry import make_simulator
@@ -32,7 +32,7 @@ class ColumnarConfig(AlgorithmConfig):
     algorithm's settings; `.debugging(seed=)` the seed.
     """
 
-    settings_class: ClassVar[type[Settings]]
+    settings_class: ClassVar[type[ActingSettings]]
     agent_class: ClassVar[type[Agent]]
 
     def __init__(self, algo_class: type | None = None) -> None:

@@ -15,12 +15,15 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from algorithms.core.agent import Agent
     from algorithms.core.settings import Settings
     from algorithms.rllib.config import ColumnarConfig
 
+_LEARNING = "learning"
+
 
 class ColumnarLearner(TorchLearner):
-    """Takes gradient steps on rows.
+    """Takes gradient steps on rows, or lets agents that learn otherwise absorb them.
 
     RLlib's own loop costs a third more CPU, leaves the first epoch unshuffled,
     wraps the tail of a batch around and draws from the global generator.
@@ -37,8 +40,10 @@ class ColumnarLearner(TorchLearner):
     def configure_optimizers_for_module(
         self, module_id: str, config: ColumnarConfig | None = None
     ) -> None:
-        """Adam, fused, over what is trained."""
+        """Adam, fused, over what is trained by gradient steps."""
         assert config is not None
+        if self._agent(module_id).absorbs:
+            return
         parameters = [p for p in self.module[module_id].parameters() if p.requires_grad]
         self.register_optimizer(
             module_id=module_id,
@@ -67,7 +72,7 @@ class ColumnarLearner(TorchLearner):
         report: bool = True,
         **kwargs: Any,
     ) -> Any:
-        """Take gradient steps on every row, `num_epochs` times.
+        """Take gradient steps on every row, `num_epochs` times, or let the agent absorb them.
 
         Args:
             batch: rows by module.
@@ -101,12 +106,15 @@ class ColumnarLearner(TorchLearner):
         return self.metrics.reduce()
 
     def _train(self, module_id: str, rows: Any, before: int, steps: int) -> dict[str, float]:
-        config = self.config.get_config_for_module(module_id)
-        settings: Settings = config.settings()
         columns = {
             name: torch.as_tensor(value).to(self.device, non_blocking=True)
             for name, value in rows.items()
         }
+        agent = self._agent(module_id)
+        if agent.absorbs:
+            return agent.absorb(columns)
+        config = self.config.get_config_for_module(module_id)
+        settings: Settings = config.settings()
         count = len(next(iter(columns.values())))
         size = settings.minibatch_size
         total = settings.num_epochs * math.ceil(count / size)
@@ -145,15 +153,26 @@ class ColumnarLearner(TorchLearner):
         optimizer.step()
         return self._terms, norm
 
+    def _agent(self, module_id: str) -> Agent:
+        agent: Agent = self.module[module_id].unwrapped().agent
+        return agent
+
     def sync_target(self, module_id: str) -> None:
         """Copy the trained weights to the target network."""
         module = self.module[module_id].unwrapped()
         module.target_agent.load_state_dict(module.agent.state_dict())
 
-    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """RLlib's state and the generator of the shuffles."""
-        state: dict[str, Any] = super().get_state(*args, **kwargs)
+    def get_state(
+        self, components: Any = None, *, not_components: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """RLlib's state, the generator of the shuffles and what agents need to learn on."""
+        state: dict[str, Any] = super().get_state(
+            components, not_components=not_components, **kwargs
+        )
         state["shuffles"] = self._generator.get_state()
+        if self._check_component(_LEARNING, components, not_components):
+            modules = self.module.keys()
+            state[_LEARNING] = {name: self._agent(name).learning_state() for name in modules}
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -166,6 +185,8 @@ class ColumnarLearner(TorchLearner):
         super().set_state(state)
         if "shuffles" in state:
             self._generator.set_state(torch.as_tensor(state["shuffles"]))
+        for name, learning in state.get(_LEARNING, {}).items():
+            self._agent(name).set_learning_state(learning)
 
 
 def learning_rate(settings: Settings, step: float) -> float:

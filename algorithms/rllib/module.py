@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis import InferenceOnlyAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
@@ -38,6 +41,28 @@ class SlateModule(TorchRLModule, InferenceOnlyAPI):
     def get_non_inference_attributes(self) -> list[str]:
         """What a runner does not need."""
         return ["target_agent"]
+
+    def get_state(
+        self, *args: Any, inference_only: bool = False, **kwargs: Any
+    ) -> dict[str, NDArray[Any]]:
+        """The weights, each in its own precision: RLlib rounds float64 and int64 to half."""
+        left_out = self.get_non_inference_attributes() if inference_only else []
+        return {
+            name: np.array(value.cpu())
+            for name, value in self.state_dict().items()
+            if name.split(".")[0] not in left_out
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from `get_state`, also from one that holds more.
+
+        Raises:
+            ValueError: a module that only acts would lack weights.
+        """
+        weights = {name: torch.tensor(value) for name, value in state.items()}
+        missing = self.load_state_dict(weights, strict=False).missing_keys
+        if self.inference_only and missing:
+            raise ValueError(f"the state lacks weights of this module: {', '.join(missing)}")
 
     def _forward_inference(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         return self._act(batch, Exploration())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,7 +15,11 @@ from envs.simulator import Observation, Transition
 
 
 class Step(NamedTuple):
-    """One step of B users: what was seen, shown and answered."""
+    """One step of B users: what was seen, shown and answered.
+
+    In worlds of box actions `slates` holds the numbers made, (B, A), and
+    `slot_log_probs` the log-density of each.
+    """
 
     observation: Observation
     slates: Tensor
@@ -144,6 +149,11 @@ class Failure:
 
     refused: str | None
     trace: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        """While the error is being handled."""
+        return cls(str(error) if isinstance(error, ValueError) else None, traceback.format_exc())
 
     def error(self) -> Exception:
         """The same error here."""

@@ -26,8 +26,7 @@ from ray.rllib.utils.metrics import (
 
 from algorithms.cluster import WorkersLost
 from algorithms.core.agent import Agent
-from algorithms.core.fragment import Sample
-from algorithms.rllib.ahead import SampleAhead
+from algorithms.core.fragment import Failure, Sample
 from algorithms.rllib.config import ColumnarConfig
 
 logger = logging.getLogger(__name__)
@@ -37,7 +36,7 @@ PATIENCE_SECONDS = 300.0
 _PROBE_EVERY = 3.0
 _PAUSE = 0.5
 _REMOTE = "remote_env_runners"
-_HELD = "samples_in_flight"
+_PLAY = "play_ahead"
 _PROGRESS = "progress"
 
 
@@ -67,7 +66,6 @@ class ColumnarAlgorithm(Algorithm):
             if config.num_env_runners == 0 or self.env_runner_group is not None:
                 raise
             raise WorkersLost(f"no worker can be started: {why_no_worker(config)}") from None
-        self._ahead = SampleAhead(self.env_runner_group)
 
     def training_step(self) -> None:
         """Sample and learn a few times, then report once, whatever the workers do.
@@ -158,16 +156,34 @@ class ColumnarAlgorithm(Algorithm):
         self.metrics.aggregate([answer.get() for answer in answers], key=LEARNER_RESULTS)
 
     def _sample(self) -> list[Sample]:
-        """A fragment of every runner; remote ones start on the next before these are learned."""
+        """A fragment of every runner; remote ones play the next while these are learned.
+
+        All in lockstep, so that a run depends on its seed and on no timing.
+
+        Raises:
+            ValueError: an agent or a world on a runner refuses what it got.
+            RuntimeError: it failed there.
+        """
+        weights, group = self._weights(), self.env_runner_group
         request = {"policy_version": self.updates, "env_steps": self.env_steps}
-        weights = self._weights()
-        if self.env_runner_group.num_remote_env_runners() == 0:
+        if group.num_remote_env_runners() == 0:
             samples: list[Sample] = self.env_runner.sample(weights=weights, **request)
             return samples
-        self._ahead.ask(weights, **request)
-        samples = self._ahead.take()
+        # One round trip that carries the weights: a separate push can be
+        # dropped while a request is in flight.
+        answers = group.foreach_env_runner(
+            "sample",
+            kwargs={"weights": ray.put(weights), **request},
+            local_env_runner=False,
+        )
+        samples = []
+        for answer in answers:
+            if isinstance(answer, Failure):
+                raise answer.error()
+            samples += answer
         request["env_steps"] += sum(sample.steps for sample in samples)
-        self._ahead.ask(weights, **request)
+        group.fetch_ready_async_reqs(tags=_PLAY, timeout_seconds=None)
+        group.foreach_env_runner_async("play_ahead", tag=_PLAY, kwargs=request)
         return samples
 
     def _weights(self) -> dict[str, Any]:
@@ -226,7 +242,6 @@ class ColumnarAlgorithm(Algorithm):
         state: dict[str, Any] = super().get_state(*args, **kwargs)
         state[_PROGRESS] = {"env_steps": self.env_steps, "updates": self.updates}
         if self.env_runner_group.num_remote_env_runners():
-            state[_HELD] = self._ahead.hold()
             state[_REMOTE] = self.env_runner_group.foreach_env_runner(
                 "get_state",
                 kwargs={"not_components": COMPONENT_RL_MODULE},
@@ -240,7 +255,6 @@ class ColumnarAlgorithm(Algorithm):
         if _PROGRESS in state:
             self.env_steps = state[_PROGRESS]["env_steps"]
             self.updates = state[_PROGRESS]["updates"]
-        self._ahead.replace(state.get(_HELD, {}))
         runners = self.env_runner_group.healthy_env_runner_ids()
         for runner, saved in zip(runners, state.get(_REMOTE, []), strict=False):
             self.env_runner_group.foreach_env_runner(

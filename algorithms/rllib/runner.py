@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
-import traceback
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -17,13 +19,44 @@ from ray.rllib.utils.checkpoints import Checkpointable
 
 from algorithms.core.agent import Exploration
 from algorithms.core.collect import Collector
-from algorithms.core.fragment import Failure, Sample
+from algorithms.core.fragment import Failure, Fragment, Sample, SessionStatistics
+from algorithms.core.revalue import revalued
 from envs.views import action_space, observation_space
 
 if TYPE_CHECKING:
     from algorithms.rllib.config import ColumnarConfig
 
 _COLLECTOR = "collector"
+_AHEAD = "ahead"
+
+
+@dataclass
+class _Played:
+    fragment: Fragment
+    statistics: SessionStatistics
+    cpu: dict[str, float]
+
+
+@dataclass
+class _Ahead:
+    """A fragment played before its rows are asked for, and what it takes to play it again.
+
+    Checkpoints hold the latter, which is far smaller.
+    """
+
+    collector: dict[str, Any]
+    weights: dict[str, Any] | None
+    policy_version: int
+    env_steps: int
+    played: _Played | None = None
+
+    def to_state(self) -> dict[str, Any]:
+        """All but the collector's state and what was played."""
+        return {
+            "weights": self.weights,
+            "policy_version": self.policy_version,
+            "env_steps": self.env_steps,
+        }
 
 
 class ColumnarEnvRunner(EnvRunner, Checkpointable):
@@ -40,6 +73,8 @@ class ColumnarEnvRunner(EnvRunner, Checkpointable):
         self._collector: Collector | None = None
         self._saved: dict[str, Any] | None = None
         self._spaces: dict[str, Any] | None = None
+        self._weights: dict[str, Any] | None = None
+        self._ahead: _Ahead | None = None
         recorder = self.config.recorder
         self._recorder = recorder(self.worker_index or 0) if recorder else None
         self.make_module()
@@ -82,10 +117,10 @@ class ColumnarEnvRunner(EnvRunner, Checkpointable):
         env_steps: int = 0,
         **kwargs: Any,
     ) -> list[Sample] | Failure:
-        """Play one fragment.
+        """Rows of one fragment: of the one that was played ahead, or else of a new one.
 
         Args:
-            weights: state of the module to act with; the present ones if not given.
+            weights: state of the module to act and to value with; the present ones if not given.
             policy_version: number of updates behind them.
             env_steps: user-steps of all runners so far, which exploration depends on.
             **kwargs: RLlib's, without effect.
@@ -94,39 +129,76 @@ class ColumnarEnvRunner(EnvRunner, Checkpointable):
             One sample; a `Failure` where a remote runner could not play.
         """
         if not self.worker_index:
-            return self._play(weights, policy_version, env_steps)
+            return [self._sample(weights, policy_version, env_steps)]
         try:
-            return self._play(weights, policy_version, env_steps)
+            return [self._sample(weights, policy_version, env_steps).to_numpy()]
         except Exception as error:
-            refused = str(error) if isinstance(error, ValueError) else None
-            return Failure(refused, traceback.format_exc())
+            return Failure.of(error)
 
-    def _play(
+    def play_ahead(self, *, policy_version: int = 0, env_steps: int = 0) -> None:
+        """Play the fragment that the next `sample` returns, while the learner learns.
+
+        Args:
+            policy_version: number of updates behind the present weights.
+            env_steps: as in `sample`.
+        """
+        if self._ahead is not None:
+            return
+        before = copy.deepcopy(self._ready().get_state())
+        self._ahead = _Ahead(before, self._weights, policy_version, env_steps)
+        try:
+            self._ahead.played = self._play(policy_version, env_steps)
+        except Exception:
+            # Played again, and raised, by the sample that asks for it.
+            self._ready().set_state(before)
+
+    def _sample(
         self, weights: dict[str, Any] | None, policy_version: int, env_steps: int
-    ) -> list[Sample]:
-        if weights is not None:
+    ) -> Sample:
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
             self._set_weights(weights)
+            played = self._play(policy_version, env_steps)
+        else:
+            played = ahead.played or self._play_again(ahead)
+            self._set_weights(weights)
+            clock = time.thread_time()
+            played.fragment = revalued(self.module.agent, played.fragment)
+            played.cpu["inference"] += time.thread_time() - clock
+        fragment = played.fragment
+        if self._recorder is not None:
+            self._recorder(fragment)
+        steps = fragment.num_steps * fragment.num_users
+        self.num_env_steps_sampled_lifetime += steps
+        rows = self.module.agent.learn_columns(fragment)
+        return Sample(rows, steps, played.statistics, played.cpu)
+
+    def _ready(self) -> Collector:
+        """The collector, made when it is first needed."""
         if self._collector is None:
             self.make_env()
             assert self._collector is not None
             if self._saved is not None:
                 self._collector.set_state(self._saved)
                 self._saved = None
-        settings = self.config.settings()
-        spent = dict(self._collector.cpu)
-        fragment, statistics = self._collector.collect(
+        return self._collector
+
+    def _play(self, policy_version: int, env_steps: int) -> _Played:
+        collector, settings = self._ready(), self.config.settings()
+        spent = dict(collector.cpu)
+        fragment, statistics = collector.collect(
             self.config.rollout_fragment_length,
             Exploration(settings.epsilon_at(env_steps), settings.temperature),
             stagger=settings.stagger_steps,
             policy_version=policy_version,
         )
-        if self._recorder is not None:
-            self._recorder(fragment)
-        cpu = {what: seconds - spent[what] for what, seconds in self._collector.cpu.items()}
-        steps = fragment.num_steps * fragment.num_users
-        self.num_env_steps_sampled_lifetime += steps
-        sample = Sample(self.module.agent.learn_columns(fragment), steps, statistics, cpu)
-        return [sample.to_numpy() if self.worker_index else sample]
+        cpu = {what: seconds - spent[what] for what, seconds in collector.cpu.items()}
+        return _Played(fragment, statistics, cpu)
+
+    def _play_again(self, ahead: _Ahead) -> _Played:
+        """The same fragment as before the checkpoint that the runner continues from."""
+        self._set_weights(ahead.weights)
+        return self._play(ahead.policy_version, ahead.env_steps)
 
     def get_metrics(self) -> Any:
         """Nothing of its own: statistics travel with the samples."""
@@ -148,20 +220,27 @@ class ColumnarEnvRunner(EnvRunner, Checkpointable):
         """Nothing to release."""
 
     def _set_weights(self, weights: Any) -> None:
+        if weights is None:
+            return
         if isinstance(weights, ray.ObjectRef):
             weights = ray.get(weights)
-        self.module.set_state(weights.get(DEFAULT_MODULE_ID, weights))
+        self._weights = weights.get(DEFAULT_MODULE_ID, weights)
+        self.module.set_state(self._weights)
 
     def get_state(
         self, components: Any = None, *, not_components: Any = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """The module's weights and the sessions being played."""
+        """The module's weights, the sessions being played and how a fragment ahead came about."""
         state: dict[str, Any] = {"env_steps": self.num_env_steps_sampled_lifetime}
         if self._check_component(COMPONENT_RL_MODULE, components, not_components):
             state[COMPONENT_RL_MODULE] = self.module.get_state(**kwargs)
         if self._check_component(_COLLECTOR, components, not_components):
             collector = self._collector
             state[_COLLECTOR] = self._saved if collector is None else collector.get_state()
+            state[_AHEAD] = None
+            if self._ahead is not None:
+                state[_COLLECTOR] = self._ahead.collector
+                state[_AHEAD] = self._ahead.to_state()
         return state
 
     def set_state(self, state: Any) -> None:
@@ -175,6 +254,8 @@ class ColumnarEnvRunner(EnvRunner, Checkpointable):
                 self._saved = state[_COLLECTOR]
             else:
                 self._collector.set_state(state[_COLLECTOR])
+            ahead = state.get(_AHEAD)
+            self._ahead = None if ahead is None else _Ahead(state[_COLLECTOR], **ahead)
         if "env_steps" in state:
             self.num_env_steps_sampled_lifetime = state["env_steps"]
 

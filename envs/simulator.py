@@ -312,6 +312,11 @@ class TorchSimulator(Simulator):
         )
         return self._observation
 
+    @property
+    def state(self) -> State:
+        """What the world hides from agents, for references that may know it."""
+        return self._state
+
     def get_state(self) -> dict[str, Any]:
         """All that is needed to continue with the same numbers, as tensors on the CPU."""
         tensors = {

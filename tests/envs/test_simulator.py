@@ -15,6 +15,7 @@ from envs.spaces import observation_space, to_numpy
 STEPS = 25
 # Short sessions, so that every test sees users end and be replaced.
 SHORT: dict[str, dict[str, Any]] = {
+    "boredom": {"time_budget": 9},
     "interest_evolution": {"time_budget": 25.0, "slate_size": 3},
     "interest_exploration": {"time_limit": 7},
     "long_term_satisfaction": {"time_budget": 9, "slate_size": 2},

@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 
 import envs
 from envs import gymnasium_id, register_with_rllib, world_names
+from envs.recsim import google_world_names
 from envs.spaces import SlateSpace
 from envs.views import FlatView, RecSimEnv, RecSimVectorEnv
 
-google = pytest.param(
-    "google",
-    marks=pytest.mark.skipif(
-        importlib.util.find_spec("recsim") is None, reason="recsim is not installed"
-    ),
+needs_recsim = pytest.mark.skipif(
+    importlib.util.find_spec("recsim") is None, reason="recsim is not installed"
 )
-backends = pytest.mark.parametrize("backend", ["torch", google])
-worlds = pytest.mark.parametrize("name", world_names())
+played = pytest.mark.parametrize(
+    ("name", "backend"),
+    [(name, "torch") for name in world_names()]
+    + [pytest.param(name, "google", marks=needs_recsim) for name in google_world_names()],
+)
 
 
 def make(name: str, **arguments: Any) -> gymnasium.Env[Any, Any]:
@@ -36,8 +37,7 @@ def equal(a: dict[str, NDArray[Any]], b: dict[str, NDArray[Any]]) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a)
 
 
-@worlds
-@backends
+@played
 @pytest.mark.filterwarnings("ignore:.*Box observation space")
 @pytest.mark.filterwarnings("ignore:.*different from the unwrapped")
 def test_gymnasium_checks(name: str, backend: str) -> None:
@@ -45,8 +45,7 @@ def test_gymnasium_checks(name: str, backend: str) -> None:
     check_env(FlatView(make(name, backend=backend)), skip_render_check=True)
 
 
-@worlds
-@backends
+@played
 def test_rllib_checks(name: str, backend: str) -> None:
     from ray.rllib.env.multi_agent_env import make_multi_agent
     from ray.rllib.utils.pre_checks.env import check_multiagent_environments
@@ -77,8 +76,7 @@ def test_rllib_knows_the_worlds_by_name(known_as: str) -> None:
     assert runner.env.single_action_space == SlateSpace(7, 3)
 
 
-@worlds
-@backends
+@played
 def test_a_row_of_the_vector_is_the_single_environment(name: str, backend: str) -> None:
     vector = gymnasium.make_vec(gymnasium_id(name), num_envs=3, backend=backend)
     assert isinstance(vector, RecSimVectorEnv)

@@ -18,8 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from algorithms.core.agent import Agent, Exploration, slate_distribution
-from algorithms.core.slates import SlateDistribution
+from algorithms.core.agent import ActionDistribution, Agent, Decision, Exploration
 from algorithms.registry import agent_class
 from envs.history import History
 from envs.simulator import Observation
@@ -37,6 +36,9 @@ class PolicyError(ValueError):
 class Recommendation:
     """What a policy shows and how likely it was to show that.
 
+    Where actions are made, `slates` are numbers, (B, A), with the log-densities of
+    each, and `scores` their means.
+
     Attributes:
         slates: positions of the shown candidates, (B, K).
         log_prob: of the ordered slate, (B,).
@@ -49,7 +51,7 @@ class Recommendation:
     log_prob: Tensor
     slot_log_probs: Tensor
     scores: Tensor
-    distribution: SlateDistribution
+    distribution: ActionDistribution
 
 
 class Policy:
@@ -98,22 +100,26 @@ class Policy:
         """K, the slate size that it was trained for."""
         return self.agent.slate_size
 
-    @torch.no_grad()
     def distribution(
         self, observation: Observation, *, explore: bool = True, slate_size: int | None = None
-    ) -> SlateDistribution:
-        """The distribution over slates that `recommend` draws from.
+    ) -> ActionDistribution:
+        """The distribution that `recommend` draws from.
 
         Raises:
             ValueError: the observation does not fit the policy's features.
         """
+        return self._decide(observation, explore, slate_size)[1]
+
+    @torch.no_grad()
+    def _decide(
+        self, observation: Observation, explore: bool, slate_size: int | None
+    ) -> tuple[Decision, ActionDistribution]:
         self._check(observation)
         size = self.slate_size if slate_size is None else slate_size
         chosen = self.exploration if explore else Exploration()
         exploration = self.agent.fixed_exploration or chosen
-        return slate_distribution(
-            self.agent.decide(observation, size), observation, exploration, size
-        )
+        decision = self.agent.decide(observation, size)
+        return decision, self.agent.distribution_of(decision, observation, exploration, size)
 
     def recommend(
         self,
@@ -134,13 +140,13 @@ class Policy:
         Raises:
             ValueError: the observation does not fit the policy's features.
         """
-        distribution = self.distribution(observation, explore=explore, slate_size=slate_size)
+        decision, distribution = self._decide(observation, explore, slate_size)
         slates, slot_log_probs = distribution.sample(generator)
         return Recommendation(
             slates,
             slot_log_probs.sum(dim=1),
             slot_log_probs,
-            distribution.log_weights,
+            decision.log_weights,
             distribution,
         )
 

@@ -14,10 +14,17 @@ from typing import Any, ClassVar, NamedTuple
 from torch import Tensor, nn
 
 from algorithms.core.fragment import Fragment
+from algorithms.core.gaussian import DiagonalGaussian
 from algorithms.core.slates import SlateDistribution
 from envs.history import History
 from envs.simulator import Observation
-from envs.spec import FeatureSpec
+from envs.spec import Actions, FeatureSpec
+
+ActionDistribution = SlateDistribution | DiagonalGaussian
+_ACTIONS: dict[Actions, str] = {
+    "slate": "picks among candidates (discrete actions)",
+    "box": "makes numbers itself (a box of continuous actions)",
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,8 @@ class Decision(NamedTuple):
     """What an agent makes of a batch of observations.
 
     Attributes:
-        log_weights: of each candidate, (B, N), for the slate distribution.
+        log_weights: of each candidate, (B, N), for the slate distribution; the means,
+            (B, A), where actions are made.
         best: the slate it would show without exploring, (B, K), or `None`
             where the candidates in order of their log-weights are that slate.
         extras: whatever the learner wants back for a step that was acted on, (B, ...) each.
@@ -57,12 +65,14 @@ class Agent(nn.Module, abc.ABC):
         history: what it remembers of a session.
         slate_size: K.
         settings: everything else that is needed to build it again, as plain data.
+        actions: what it can act on, as `FeatureSpec.actions` says of a world.
         absorbs: whether it learns by `absorb`, and not by gradient steps on `loss`.
         needs_target: whether learning bootstraps from an older copy of the weights.
         fixed_exploration: the one way it acts, for agents that have no best slate.
     """
 
     name: ClassVar[str]
+    actions: ClassVar[tuple[Actions, ...]] = ("slate",)
     absorbs: ClassVar[bool] = False
     needs_target: bool = False
     fixed_exploration: ClassVar[Exploration | None] = None
@@ -70,8 +80,18 @@ class Agent(nn.Module, abc.ABC):
     def __init__(
         self, spec: FeatureSpec, history: History, slate_size: int, settings: Mapping[str, Any]
     ) -> None:
-        """Build with fresh weights."""
+        """Build with fresh weights.
+
+        Raises:
+            ValueError: the world's actions are of a kind that the agent cannot take.
+        """
         super().__init__()
+        if spec.actions not in self.actions:
+            raise ValueError(
+                f"{self.name} {' or '.join(_ACTIONS[kind] for kind in self.actions)}, but in this "
+                f"environment an agent {_ACTIONS[spec.actions]}; choose another algorithm or "
+                "another environment"
+            )
         self.spec, self.history, self.slate_size = spec, history, slate_size
         self.settings = dict(settings)
 
@@ -113,10 +133,20 @@ class Agent(nn.Module, abc.ABC):
         observation: Observation,
         exploration: Exploration,
         slate_size: int | None = None,
-    ) -> SlateDistribution:
-        """The distribution over slates that the agent acts from."""
+    ) -> ActionDistribution:
+        """The distribution that the agent acts from."""
         size = self.slate_size if slate_size is None else slate_size
-        return slate_distribution(self.decide(observation, size), observation, exploration, size)
+        return self.distribution_of(self.decide(observation, size), observation, exploration, size)
+
+    def distribution_of(
+        self,
+        decision: Decision,
+        observation: Observation,
+        exploration: Exploration,
+        slate_size: int,
+    ) -> ActionDistribution:
+        """The same, of a decision that is already made: over slates by default."""
+        return slate_distribution(decision, observation, exploration, slate_size)
 
 
 def slate_distribution(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from algorithms.core.agent import Agent, Exploration, slate_distribution
+from algorithms.core.agent import Agent, Exploration
 from algorithms.core.fragment import Fragment, SessionStatistics, Step
 from envs.simulator import Observation, Simulator
+from envs.spec import Feature
 
 Recorder = Callable[[Fragment], None]
 
@@ -42,18 +44,24 @@ class Collector:
 
         All users starting together would all finish together, and the learner
         would see one phase of a session at a time. So row b is restarted at
-        step b mod `stagger` of a run-in with random slates; its steps are
+        step b mod `stagger` of a run-in with random actions; its steps are
         neither trained on nor counted.
         """
         observation = self.simulator.reset()
         rows = torch.arange(self.simulator.num_users)
         for step in range(stagger):
-            slates = random_slates(observation.mask, self.simulator.slate_size, self._generator)
-            observation = self.simulator.step(slates).observation
+            actions = self._random_actions(observation.mask)
+            observation = self.simulator.step(actions).observation
             restarted = rows[rows % stagger == step]
             if len(restarted):
                 observation = self.simulator.restart(restarted)
         self._observation = observation
+
+    def _random_actions(self, mask: Tensor) -> Tensor:
+        spec = self.simulator.spec
+        if spec.actions == "slate":
+            return random_slates(mask, self.simulator.slate_size, self._generator)
+        return random_items(spec.candidate, len(mask), self._generator)
 
     @torch.no_grad()
     def collect(
@@ -80,7 +88,7 @@ class Collector:
         clock = time.thread_time()
         for number in range(num_steps):
             decision = self.agent.decide(observation, size)
-            distribution = slate_distribution(decision, observation, exploration, size)
+            distribution = self.agent.distribution_of(decision, observation, exploration, size)
             slates, slot_log_probs = distribution.sample(self._generator)
             if departs and number % _EVERY == 0:
                 departures.append((slates != distribution.mode()).any(dim=1))
@@ -159,3 +167,16 @@ def random_slates(mask: Tensor, slate_size: int, generator: torch.Generator) -> 
     """Uniformly random slates of distinct eligible positions, (B, K)."""
     order = torch.rand(mask.shape, generator=generator, device=generator.device)
     return order.to(mask.device).masked_fill(~mask, -1.0).topk(slate_size, dim=1).indices
+
+
+def random_items(features: Sequence[Feature], batch: int, generator: torch.Generator) -> Tensor:
+    """Items made of uniformly random numbers within their ranges, (B, A); normal if unbounded."""
+    columns = []
+    for feature in features:
+        shape = (batch, feature.size)
+        if math.isfinite(feature.low) and math.isfinite(feature.high):
+            drawn = torch.rand(shape, generator=generator, device=generator.device)
+            columns.append(feature.low + (feature.high - feature.low) * drawn)
+        else:
+            columns.append(torch.randn(shape, generator=generator, device=generator.device))
+    return torch.cat(columns, dim=1)

@@ -15,7 +15,7 @@ from ray.rllib.core.rl_module.apis import InferenceOnlyAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor
 
-from algorithms.core.agent import Agent, Exploration, slate_distribution
+from algorithms.core.agent import Agent, Exploration
 from envs.history import History
 from envs.simulator import Observation
 from envs.spec import FeatureSpec
@@ -74,9 +74,7 @@ class SlateModule(TorchRLModule, InferenceOnlyAPI):
     @torch.no_grad()
     def _act(self, batch: dict[str, Any], exploration: Exploration) -> dict[str, Any]:
         observation = as_observation(batch[Columns.OBS])
-        decision = self.agent.decide(observation, self.agent.slate_size)
-        distribution = slate_distribution(decision, observation, exploration, self.agent.slate_size)
-        slates, slot_log_probs = distribution.sample(None)
+        slates, slot_log_probs = self.agent.distribution(observation, exploration).sample(None)
         return {Columns.ACTIONS: slates, Columns.ACTION_LOGP: slot_log_probs.sum(dim=1)}
 
     def _forward_train(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:

@@ -1,6 +1,5 @@
 import json
 import math
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +87,6 @@ def test_another_seed_brings_other_users() -> None:
     assert not np.array_equal(first.returns, second.returns)
 
 
-@pytest.mark.skipif(find_spec("recsim") is None, reason="recsim is not installed")
 def test_google_plays_the_same_number_of_sessions() -> None:
     world = {**WORLD, "backend": "google"}
     found = evaluate_policy(policy("random"), world, 3, seed=1)

@@ -1,6 +1,5 @@
 """Simulators as Gymnasium and RLlib see them."""
 
-import importlib.util
 import itertools
 import warnings
 from typing import Any
@@ -19,13 +18,10 @@ from envs.recsim import google_world_names
 from envs.spaces import SlateSpace
 from envs.views import FlatView, RecSimEnv, RecSimVectorEnv
 
-needs_recsim = pytest.mark.skipif(
-    importlib.util.find_spec("recsim") is None, reason="recsim is not installed"
-)
 played = pytest.mark.parametrize(
     ("name", "backend"),
     [(name, "torch") for name in world_names()]
-    + [pytest.param(name, "google", marks=needs_recsim) for name in google_world_names()],
+    + [(name, "google") for name in google_world_names()],
 )
 
 

@@ -32,6 +32,12 @@ def read_rows(path: Path) -> list[dict[str, float]]:
     return numbers
 
 
+def last_row(path: Path) -> dict[str, float] | None:
+    """The last whole row of the CSV file; `None` before there is one."""
+    rows = read_rows(path)
+    return rows[-1] if rows else None
+
+
 class EventFile:
     """TensorBoard events, written at once.
 

@@ -1,0 +1,1 @@
+"""Several algorithms, seeds and environments side by side; see `algorithms.compare`."""

@@ -1,0 +1,196 @@
+"""Runs of a comparison in this process: kept, continued, failed; and what is made of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from algorithms.comparison import runs
+from algorithms.comparison.plan import Comparison, load_comparison
+from algorithms.comparison.plots import cumulative_reward, draw
+from algorithms.comparison.report import as_text, gather, number, to_json
+from algorithms.comparison.runs import Ended, StopFile, is_finished, perform
+from algorithms.evaluation import EvaluationResult
+from algorithms.layers import ConfigError
+from algorithms.policy import Policy
+from algorithms.training import Interrupted, Training
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Comparison, Path]:
+    """A comparison of two seeds and a baseline, all finished."""
+    folder = tmp_path_factory.mktemp("finished")
+    path = folder / "small.yaml"
+    path.write_text(
+        "seeds: [0, 1]\n"
+        "environments: [interest_evolution]\n"
+        "against: random\n"
+        "published_by: a paper\n"
+        "evaluate: {users: 20, backend: torch}\n"
+        "set: {train.env_steps: 2048, train.users: 16, train.fragment: 16,\n"
+        "      train.evaluate_every: null, train.checkpoint_every: 512}\n"
+        "entries:\n"
+        "  - {algorithm: slateq, label: SlateQ, published: 174.5,\n"
+        "     set: {slateq.hidden: [8], slateq.stagger_steps: 4, slateq.epsilon: 0.5}}\n"
+        "  - algorithm: random\n"
+    )
+    comparison = load_comparison(path)
+    for job in comparison.jobs:
+        ended = perform(job, folder / "runs", folder / "stop")
+        assert ended == Ended("finished")
+    return comparison, folder
+
+
+def test_a_run_is_a_run_folder(finished) -> None:
+    comparison, folder = finished
+    for job in comparison.jobs:
+        assert is_finished(job, folder / "runs")
+        policy = Policy.load(folder / "runs" / job.name)
+        assert policy.algorithm == job.algorithm
+        assert policy.info["world"]["name"] == "interest_evolution"
+
+
+def test_every_policy_meets_the_same_users(finished) -> None:
+    comparison, folder = finished
+    first, second, _ = (
+        EvaluationResult.load(folder / "runs" / job.name / "evaluation.npz", "torch")
+        for job in comparison.jobs
+    )
+    line = gather(comparison, folder / "runs")[0]
+    expected = [first.returns.mean(), second.returns.mean()]
+    assert sorted(line.returns.mean(axis=1)) == sorted(
+        expected if line.seeds else [line.returns.mean()]
+    )
+
+
+def test_another_run_in_the_folder_is_not_overwritten(finished, tmp_path: Path) -> None:
+    comparison, folder = finished
+    changed = load_comparison(folder / "small.yaml", ["set.train.users=8"])
+    with pytest.raises(ConfigError, match=r"was run with train\.users 16, now 8; choose another"):
+        is_finished(changed.jobs[0], folder / "runs")
+    fewer = load_comparison(folder / "small.yaml", ["evaluate.users=9"])
+    with pytest.raises(ConfigError, match=r"was run with evaluate\.users 20, now 9"):
+        is_finished(fewer.jobs[-1], folder / "runs")
+    (tmp_path / comparison.jobs[-1].name).mkdir()
+    with pytest.raises(ConfigError, match="is no run of 'random'"):
+        is_finished(comparison.jobs[-1], tmp_path)
+
+
+def test_a_stopped_run_continues_from_its_checkpoint(
+    finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison, folder = finished
+    job, stop = comparison.jobs[0], tmp_path / "stop"
+    begun: list[int] = []
+    init = Training.__init__
+
+    def noting(self: Training, *arguments: object) -> None:
+        init(self, *arguments)  # type: ignore[arg-type]
+        begun.append(self.algo.env_steps)
+
+    monkeypatch.setattr(Training, "__init__", noting)
+    with monkeypatch.context() as patched:
+        patched.setattr(runs.Silent, "update", lambda *_: stop.touch())
+        patched.setattr(runs, "_LOOK_EVERY", 0.0)
+        assert perform(job, tmp_path, stop) == Ended("stopped")
+    assert not is_finished(job, tmp_path)
+    stop.unlink()
+    assert perform(job, tmp_path, stop) == Ended("finished")
+    assert begun[0] == 0 < begun[1] < job.budget
+    path = Path("policy") / "policy.safetensors"
+    whole = folder / "runs" / job.name
+    assert (tmp_path / job.name / path).read_bytes() == (whole / path).read_bytes()
+
+
+def test_a_run_without_a_checkpoint_begins_anew(finished, tmp_path: Path) -> None:
+    comparison, _ = finished
+    job, stop = comparison.jobs[0], tmp_path / "stop"
+    stop.touch()
+    stops = StopFile(stop)
+    with pytest.raises(Interrupted):
+        stops.check()
+    from algorithms.run import create_run
+
+    assert job.config is not None
+    create_run(job.config, tmp_path / job.name)
+    stop.unlink()
+    assert not is_finished(job, tmp_path)
+    assert perform(job, tmp_path, stop) == Ended("finished")
+
+
+def test_a_failure_is_a_sentence_and_leaves_its_traceback(
+    finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison, _ = finished
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no\nluck")
+
+    monkeypatch.setattr(runs, "_play", fail)
+    job = comparison.jobs[-1]
+    ended = perform(job, tmp_path, tmp_path / "stop")
+    trace = tmp_path / f"{job.name}.traceback.txt"
+    assert ended == Ended("failed", f"no luck (see {trace})")
+    assert "RuntimeError" in trace.read_text()
+
+
+def test_the_objects_say_what_it_came_to(finished) -> None:
+    comparison, folder = finished
+    lines = gather(comparison, folder / "runs")
+    objects = {each["algorithm"]: each for each in to_json(comparison, lines)}
+    json.dumps(list(objects.values()), allow_nan=False)
+    learned, random = objects["slateq"], objects["random"]
+    assert (learned["label"], learned["environment"]) == ("SlateQ", "interest_evolution")
+    assert (learned["seeds"], learned["env_steps"], learned["ci95_over"]) == ([0, 1], 2048, "seeds")
+    assert learned["train_cpu_seconds"] > 0
+    assert learned["return_mean"] == pytest.approx(np.mean(learned["return_by_seed"]))
+    assert (random["seeds"], random["env_steps"], random["ci95_over"]) == ([], 0, "users")
+    difference = learned["difference"]
+    assert difference["against"] == "random"
+    assert difference["mean"] == pytest.approx(learned["return_mean"] - random["return_mean"])
+    assert "difference" not in random
+    assert learned["published"] == {"return_mean": 174.5, "by": "a paper"}
+
+
+def test_the_table_has_a_line_for_each(finished) -> None:
+    comparison, folder = finished
+    lines = gather(comparison, folder / "runs")
+    rows = as_text(comparison, to_json(comparison, lines)).splitlines()
+    assert rows[0] == "interest_evolution: 20 users of the torch backend"
+    assert rows[1].split()[:2] == ["algorithm", "return"]
+    assert rows[1].endswith("a paper")
+    learned = next(row for row in rows if row.startswith("  SlateQ"))
+    assert " 2,048 " in learned
+    assert learned.endswith("174.5")
+    assert "]*" in next(row for row in rows if row.startswith("  random"))
+
+
+def test_runs_that_failed_leave_the_others_on_the_table(finished, tmp_path: Path) -> None:
+    comparison, folder = finished
+    for job in comparison.jobs[1:]:
+        (tmp_path / job.name).symlink_to(folder / "runs" / job.name)
+    lines = gather(comparison, tmp_path)
+    assert {line.label: line.seeds for line in lines} == {"SlateQ": [1], "random": []}
+    learned = next(line for line in lines if line.seeds)
+    assert learned.mean_return == learned.evaluations[0].mean_return  # over users: one run
+
+
+def test_the_picture_is_drawn(finished) -> None:
+    comparison, folder = finished
+    draw(comparison, gather(comparison, folder / "runs"), folder)
+    assert (folder / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_cumulative_reward_counts_every_step() -> None:
+    rows = [{"env_steps": 10.0, "reward_per_step": 2.0}, {"env_steps": 30.0, "reward_per_step": 1}]
+    assert cumulative_reward(rows).tolist() == [20.0, 40.0]  # 10 * 2, and 20 * 1 more
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, ""), (0.1234, "0.123"), (12.345, "12.35"), (278.46, "278.5")]
+)
+def test_numbers_have_the_decimals_that_they_are_worth(value: float | None, text: str) -> None:
+    assert number(value) == text

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from algorithms.core.fragment import Fragment
 from algorithms.core.returns import lambda_returns
-from algorithms.core.rows import followed, next_values
+from algorithms.core.rows import followed, next_values, of_candidates
 
 if TYPE_CHECKING:
     from algorithms.slateq.agent import SlateQAgent
@@ -88,24 +88,15 @@ def chosen(agent: SlateQAgent, fragment: Fragment) -> tuple[Tensor, Tensor]:
 def _acted(
     agent: SlateQAgent, fragment: Fragment, slot: Tensor, position: Tensor
 ) -> dict[str, Tensor]:
-    candidates = [step.observation.candidates for step in fragment.steps]
-    users = torch.arange(fragment.num_users, device=position.device)
     columns = {
         "user": fragment.observed("user").flatten(0, 1),
         "history": fragment.observed("history").flatten(0, 1),
-        "item": torch.cat(
-            [offered[users, row] for offered, row in zip(candidates, position, strict=True)]
-        ),
+        "item": of_candidates(fragment, position),
         "clicked": (slot < fragment.slates.shape[2]).flatten(),
     }
     if agent.network.learned_choice:
         columns["slot"] = slot.flatten()
-        columns["shown"] = torch.cat(
-            [
-                offered[users[:, None], step.slates]
-                for offered, step in zip(candidates, fragment.steps, strict=True)
-            ]
-        )
+        columns["shown"] = of_candidates(fragment, fragment.slates)
     return columns
 
 

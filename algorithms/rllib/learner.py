@@ -116,7 +116,7 @@ class ColumnarLearner(TorchLearner):
         config = self.config.get_config_for_module(module_id)
         settings: Settings = config.settings()
         count = len(next(iter(columns.values())))
-        size = settings.minibatch_size
+        size = min(settings.minibatch_size, count)
         total = settings.num_epochs * math.ceil(count / size)
         optimizer = self.get_optimizer(module_id)
         parameters = optimizer.param_groups[0]["params"]
@@ -126,7 +126,7 @@ class ColumnarLearner(TorchLearner):
             order = torch.randperm(count, generator=self._generator).to(self.device)
             for indices in order.split(size):
                 minibatch = {name: value[indices] for name, value in columns.items()}
-                rate = learning_rate(settings, before + steps * done / total)
+                rate = learning_rate(settings, before + steps * done / total, size)
                 optimizer.param_groups[0]["lr"] = rate
                 terms, norm = self._step(module_id, config, minibatch, optimizer, parameters)
                 for name, value in {**terms, "gradient_norm": norm}.items():
@@ -189,11 +189,17 @@ class ColumnarLearner(TorchLearner):
             self._agent(name).set_learning_state(learning)
 
 
-def learning_rate(settings: Settings, step: float) -> float:
-    """The learning rate at a user-step: linear warm-up, then constant or half a cosine."""
+def learning_rate(settings: Settings, step: float, rows: int) -> float:
+    """The learning rate at a user-step: linear warm-up, then constant or half a cosine.
+
+    Args:
+        settings: rate and schedule.
+        step: user-steps so far.
+        rows: of the gradient step, so that the very first one moves the weights too.
+    """
     rate = settings.lr
     if settings.warmup_steps:
-        rate *= min(1.0, (step + settings.minibatch_size) / settings.warmup_steps)
+        rate *= min(1.0, (step + rows) / settings.warmup_steps)
     if settings.lr_schedule == "cosine" and settings.schedule_steps:
         done = min(1.0, step / settings.schedule_steps)
         rate *= 0.5 * (1 + math.cos(math.pi * done))

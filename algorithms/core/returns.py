@@ -31,6 +31,32 @@ def one_step_targets(
     return reward + discount * value_next.masked_fill(terminated, 0.0)
 
 
+def n_step_returns(
+    reward: Tensor, terminated: Tensor, truncated: Tensor, *, n: int, discount: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Discounted sums of up to n rewards, and how many they hold, (T, B) each.
+
+    A sum stops with the session and with the fragment; whoever uses it
+    bootstraps from what followed its last step, unless the user left there.
+
+    Args:
+        reward: (T, B).
+        terminated: (T, B) bool.
+        truncated: (T, B) bool.
+        n: at least 1.
+        discount: per step.
+    """
+    total, count = reward.clone(), torch.ones_like(reward, dtype=torch.int64)
+    ended = terminated | truncated
+    going_on = torch.ones_like(ended)
+    for ahead in range(1, min(n, len(reward))):
+        going_on = going_on[:-1] & ~ended[ahead - 1 : -1]
+        more = discount**ahead * reward[ahead:]
+        total[: len(more)] += more.masked_fill(~going_on, 0.0)
+        count[: len(more)] += going_on
+    return total, count
+
+
 def lambda_returns(
     reward: Tensor,
     terminated: Tensor,

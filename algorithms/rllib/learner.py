@@ -36,6 +36,7 @@ class ColumnarLearner(TorchLearner):
         self._generator = torch.Generator().manual_seed(int(seed))
         self._cpu = 0.0
         self._numbers: dict[str, dict[str, float]] = {}
+        self._row_errors: dict[str, list[tuple[Tensor, Tensor]]] = {}
 
     def configure_optimizers_for_module(
         self, module_id: str, config: ColumnarConfig | None = None
@@ -151,7 +152,18 @@ class ColumnarLearner(TorchLearner):
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
         optimizer.step()
+        if "row_errors" in self._terms:
+            errors = (minibatch["row"].cpu(), self._terms.pop("row_errors").cpu())
+            self._row_errors.setdefault(module_id, []).append(errors)
         return self._terms, norm
+
+    def take_row_errors(self, module_id: str) -> tuple[Tensor, Tensor]:
+        """Where the rows learned from stand in a replay, (n,), and their errors, (n,).
+
+        For agents whose loss gives `row_errors`; of the updates since the last call.
+        """
+        rows, errors = zip(*self._row_errors.pop(module_id), strict=True)
+        return torch.cat(rows), torch.cat(errors)
 
     def _agent(self, module_id: str) -> Agent:
         agent: Agent = self.module[module_id].unwrapped().agent

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, tensor
 
-from algorithms.core.returns import TRACES, lambda_returns, one_step_targets
+from algorithms.core.returns import TRACES, lambda_returns, n_step_returns, one_step_targets
 
 
 def _column(*numbers: float) -> Tensor:
@@ -148,3 +148,32 @@ def test_a_fragment_of_one_step() -> None:
 def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         _returns(**options)
+
+
+def test_n_step_returns_stop_at_the_end_of_the_fragment() -> None:
+    reward = tensor([[1.0], [2.0], [4.0], [8.0]])
+    never = torch.zeros(4, 1, dtype=torch.bool)
+    total, count = n_step_returns(reward, never, never, n=3, discount=0.5)
+    # 1 + 2 / 2 + 4 / 4, 2 + 4 / 2 + 8 / 4, 4 + 8 / 2, 8.
+    assert total[:, 0].tolist() == [3.0, 6.0, 8.0, 8.0]
+    assert count[:, 0].tolist() == [3, 3, 2, 1]
+
+
+@pytest.mark.parametrize("how", ["terminated", "truncated"])
+def test_n_step_returns_stop_with_the_session(how: str) -> None:
+    reward = tensor([[1.0], [2.0], [4.0], [8.0]])
+    never = torch.zeros(4, 1, dtype=torch.bool)
+    ends = tensor([[False], [True], [False], [False]])
+    flags = {"terminated": never, "truncated": never, how: ends}
+    total, count = n_step_returns(reward, **flags, n=3, discount=0.5)
+    # 1 + 2 / 2, 2, 4 + 8 / 2, 8.
+    assert total[:, 0].tolist() == [2.0, 2.0, 8.0, 8.0]
+    assert count[:, 0].tolist() == [2, 1, 2, 1]
+
+
+def test_one_step_returns_are_the_rewards() -> None:
+    reward = tensor([[1.0], [2.0]])
+    never = torch.zeros(2, 1, dtype=torch.bool)
+    total, count = n_step_returns(reward, never, never, n=1, discount=0.5)
+    assert torch.equal(total, reward)
+    assert count[:, 0].tolist() == [1, 1]

@@ -41,7 +41,9 @@ def main(
         str | None, typer.Option(help="Another run or baseline, for the same users.")
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that play.")] = 0,
-    explore: Annotated[bool, typer.Option("--explore", help="Act as in training.")] = False,
+    explore: Annotated[
+        bool, typer.Option("--explore", help="Sample as in training; else the best slates.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead.")] = False,
 ) -> None:
     """Report return, click rate, session length, watch time and quality, with intervals."""
@@ -148,6 +150,7 @@ def evaluate(
         "backend": found.backend,
         "users": users,
         "seed": seed,
+        "acting": _acting(policy, explore),
         **_plain(found.summary()),
     }
     if other is not None:
@@ -155,6 +158,13 @@ def evaluate(
         report["other"] = _plain(compared.summary())
         report["difference"] = _plain(found.minus(compared))
     return report
+
+
+def _acting(policy: Policy, explore: bool) -> str:
+    exploration = policy.acting(explore)
+    if not exploration.epsilon and not exploration.temperature:
+        return "greedy"
+    return f"sampled at epsilon {exploration.epsilon:g}, temperature {exploration.temperature:g}"
 
 
 def _plain(summary: dict[str, Estimate]) -> dict[str, Any]:
@@ -165,7 +175,7 @@ def as_text(report: dict[str, Any]) -> str:
     """A line for every number."""
     head = (
         f"{report['policy']} on {report['environment']} ({report['backend']}), "
-        f"{report['users']:,} users, seed {report['seed']}"
+        f"{report['users']:,} users, seed {report['seed']}, {report['acting']}"
     )
     lines = [head, *_lines(report)]
     if "against" in report:

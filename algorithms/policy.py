@@ -116,10 +116,13 @@ class Policy:
     ) -> tuple[Decision, ActionDistribution]:
         self._check(observation)
         size = self.slate_size if slate_size is None else slate_size
-        chosen = self.exploration if explore else Exploration()
-        exploration = self.agent.fixed_exploration or chosen
-        decision = self.agent.decide(observation, size)
+        decision, exploration = self.agent.decide(observation, size), self.acting(explore)
         return decision, self.agent.distribution_of(decision, observation, exploration, size)
+
+    def acting(self, explore: bool) -> Exploration:
+        """How far it departs from the best slates, in training (`explore`) or else."""
+        chosen = self.exploration if explore else Exploration()
+        return self.agent.fixed_exploration or chosen
 
     def recommend(
         self,

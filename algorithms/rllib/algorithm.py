@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import ray
@@ -44,12 +44,15 @@ class ColumnarAlgorithm(Algorithm):
     """Samples a fragment on every runner, learns from the rows, repeats.
 
     Attributes:
+        on_policy: whether rows count only if the present weights acted; remote runners
+            then wait while the learner learns.
         env_steps: user-steps sampled so far.
         updates: batches learned from so far; the policy's version.
         cpu: CPU-seconds by purpose, of this process and the runners.
     """
 
     config: ColumnarConfig
+    on_policy: ClassVar[bool] = False
 
     def setup(self, config: ColumnarConfig) -> None:
         """Set the counters, then build runners and learner."""
@@ -181,6 +184,8 @@ class ColumnarAlgorithm(Algorithm):
             if isinstance(answer, Failure):
                 raise answer.error()
             samples += answer
+        if self.on_policy:
+            return samples
         request["env_steps"] += sum(sample.steps for sample in samples)
         group.fetch_ready_async_reqs(tags=_PLAY, timeout_seconds=None)
         group.foreach_env_runner_async("play_ahead", tag=_PLAY, kwargs=request)

@@ -135,7 +135,10 @@ def test_the_paired_difference_is_tighter_than_two_intervals() -> None:
 
 def test_text_for_people() -> None:
     text = run("random", "--users", "20", "--against", "click_maximiser")
-    assert text.splitlines()[0] == "random on interest_evolution (torch), 20 users, seed 1000003"
+    assert text.splitlines()[0] == (
+        "random on interest_evolution (torch), 20 users, seed 1000003, "
+        "sampled at epsilon 1, temperature 0"
+    )
     assert "random minus click_maximiser" in text
 
 

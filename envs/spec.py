@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from gymnasium import spaces
 
-Kind = Literal["number", "one_hot", "vector"]
+Kind = Literal["number", "one_hot", "vector", "id"]
 Actions = Literal["slate", "box"]
 
 
@@ -20,8 +20,9 @@ class Feature:
 
     Attributes:
         name: what the field is called in logs, requests and `history` terms.
-        kind: `number` (one column), `one_hot` (one column a category) or
-            `vector` (several numbers that belong together).
+        kind: `number` (one column), `one_hot` (one column a category),
+            `vector` (several numbers that belong together) or `id` (one column
+            that holds a whole number from 0 to `high`, or -1 for unknown).
         size: number of columns.
         low: smallest value of any column, in the field's own unit.
         high: largest value of any column; may be infinite.
@@ -38,6 +39,14 @@ class Feature:
         if self.kind == "number" and self.size != 1:
             raise ValueError(
                 f"feature '{self.name}' is a number, so its size is 1, not {self.size}"
+            )
+        if self.kind == "id" and not (
+            self.size == 1 and self.low == -1 and 0 <= self.high < 2**24 and self.high % 1 == 0
+        ):
+            raise ValueError(
+                f"feature '{self.name}' is an id of size {self.size} and range [{self.low}, "
+                f"{self.high}]; ids are one column of whole numbers from -1 (unknown) to less than "
+                "2^24, which float32 holds exactly"
             )
         if self.size < 1 or self.low > self.high:
             raise ValueError(
@@ -59,6 +68,11 @@ def one_hot(name: str, size: int) -> Feature:
 def vector(name: str, size: int, low: float = -math.inf, high: float = math.inf) -> Feature:
     """Several numbers with one range."""
     return Feature(name, "vector", size, low, high)
+
+
+def identifier(name: str, count: int) -> Feature:
+    """Which of `count` things, by number from 0; -1 is one that is unknown."""
+    return Feature(name, "id", 1, -1.0, count - 1.0)
 
 
 def category(name: str, size: int) -> Feature:

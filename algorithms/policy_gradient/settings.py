@@ -1,0 +1,109 @@
+"""Settings of the policy gradients."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from algorithms.core.settings import Settings
+
+WHOLE = 2**30
+"""Rows that no batch has: one minibatch."""
+
+
+class PolicyGradientSettings(Settings):
+    """What all policy gradients share.
+
+    Slates are drawn from a Plackett-Luce distribution over the network's
+    log-weights; in worlds of box actions, numbers from a diagonal Gaussian.
+    The loss is that of the policy, plus
+    value_coeff * mean(((V(s) - G) / value_scale)^2) / 2, minus
+    entropy_coeff * the mean entropy.
+
+    Attributes:
+        hidden: widths of the layers over user and history.
+        item_hidden: widths of the layers over a candidate; none takes it as it is.
+        layer_norm: normalise each layer over user and history.
+        shared_body: whether policy and value share the layers over user and history.
+        use_appeal: whether log-weights may depend on how attractive a candidate
+            is at first sight, where the world declares what says so.
+        value_scale: unit of the value network's outputs, and of advantages where
+            they are not standardised, in the reward's unit.
+        initial_value: of every state before training, in the reward's unit.
+        value_coeff: weight of the value's loss.
+        standardise_advantages: whether each minibatch's advantages get mean 0 and
+            standard deviation 1; otherwise they count in units of `value_scale`.
+        entropy_coeff: weight of the entropy.
+        entropy: `shown` estimates a slate's from the slate that was shown, `exact`
+            enumerates, which takes long (for one slot and for boxes both are exact).
+        initial_std: of box actions before training, in half ranges of a component
+            (in its own unit where it is unbounded).
+    """
+
+    temperature: float = 1.0
+    hidden: tuple[int, ...] = (128, 128)
+    item_hidden: tuple[int, ...] = ()
+    layer_norm: bool = True
+    shared_body: bool = False
+    use_appeal: bool = True
+    value_scale: float = Field(50.0, gt=0)
+    initial_value: float = 160.0
+    value_coeff: float = Field(1.0, ge=0)
+    standardise_advantages: bool = True
+    entropy_coeff: float = Field(0.0, ge=0)
+    entropy: Literal["shown", "exact"] = "shown"
+    initial_std: float = Field(0.5, gt=0)
+
+    @model_validator(mode="after")
+    def _explores_by_itself(self) -> PolicyGradientSettings:
+        if (self.epsilon, self.epsilon_final or 0.0, self.temperature) != (0.0, 0.0, 1.0):
+            raise ValueError(
+                "a policy gradient explores by its own policy, so epsilon is 0 and temperature 1; "
+                "raise entropy_coeff to explore more"
+            )
+        return self
+
+
+class ReinforceSettings(PolicyGradientSettings):
+    """REINFORCE: log-likelihood weighted by what the session earned from there on.
+
+    Attributes:
+        baseline: what is subtracted from returns: the `value` of the state,
+            the `mean` of the batch, or nothing.
+        num_epochs: once, because the gradient holds for fresh rows only.
+        minibatch_size: one gradient step for each batch by default.
+    """
+
+    baseline: Literal["value", "mean", "none"] = "value"
+    num_epochs: Literal[1] = 1
+    minibatch_size: int = Field(WHOLE, ge=1)
+
+
+class A2CSettings(PolicyGradientSettings):
+    """Advantage actor-critic: log-likelihood weighted by n-step or generalised advantages.
+
+    Attributes:
+        lambda_: of the advantages; 1 sums rewards up to the fragment's edge.
+        num_epochs: once, because the gradient holds for fresh rows only.
+        minibatch_size: one gradient step for each batch by default.
+    """
+
+    lambda_: float = Field(1.0, ge=0, le=1)
+    num_epochs: Literal[1] = 1
+    minibatch_size: int = Field(WHOLE, ge=1)
+
+
+class PPOSettings(PolicyGradientSettings):
+    """Proximal policy optimisation: several passes over each batch, with clipped ratios.
+
+    Attributes:
+        lambda_: of the generalised advantages.
+        clip: how far from 1 the ratio of new to old probability counts; null clips nothing.
+        kl_coeff: weight of the estimated divergence from the old policy; RLlib's 0.2 is not ours.
+    """
+
+    lambda_: float = Field(0.95, ge=0, le=1)
+    clip: float | None = Field(0.2, gt=0)
+    kl_coeff: float = Field(0.0, ge=0)
+    num_epochs: int = Field(4, ge=1)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from algorithms.bandits.statistics import Statistics, Sums, ridge_sums, ridge_sums_by_arm
 
-
 _JITTER = (0.0, 1e-12, 1e-9, 1e-6)
 
 

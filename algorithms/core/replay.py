@@ -120,10 +120,6 @@ class PrioritisedReplay(Replay):
         self._mass.scatter_reduce_(0, rows, mass, "amax", include_self=False)
         self._largest = max(self._largest, float(mass.max()))
 
-    def rows(self) -> dict[str, Tensor]:
-        """All rows that are kept, (len, ...) each; views."""
-        return {name: value[: self._size] for name, value in self._columns.items()}
-
     def get_state(self) -> dict[str, Any]:
         """With the priorities."""
         mass = self._mass[: self._size].numpy()

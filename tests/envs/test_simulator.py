@@ -16,10 +16,14 @@ STEPS = 25
 # Short sessions, so that every test sees users end and be replaced.
 SHORT: dict[str, dict[str, Any]] = {
     "boredom": {"time_budget": 9},
+    "digits_bandit": {"session_steps": 7},
+    "drifting_bandit": {"session_steps": 7},
     "interest_evolution": {"time_budget": 25.0, "slate_size": 3},
     "interest_exploration": {"time_limit": 7},
+    "linear_bandit": {"session_steps": 7},
     "long_term_satisfaction": {"time_budget": 9, "slate_size": 2},
     "modified_long_term_satisfaction": {"slate_size": 2},
+    "wheel_bandit": {"session_steps": 7},
 }
 worlds = pytest.mark.parametrize("name", world_names())
 

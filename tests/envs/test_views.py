@@ -81,7 +81,7 @@ def test_a_row_of_the_vector_is_the_single_environment(name: str, backend: str) 
     many, _ = vector.reset(seed=5)
     one, _ = single.reset(seed=6)
     actions = np.random.default_rng(0)
-    for _ in range(200):
+    for _ in range(2000):
         assert vector.observation_space.contains(many)
         assert equal(one, {key: value[1] for key, value in many.items()})
         key = actions.random((3, vector.single_action_space.num_candidates))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import IntEnum, auto
 from typing import ClassVar
 
@@ -62,7 +63,9 @@ class InterestEvolution(World):
     RecSim's four; multinomial proportional in Google's environment) with
     `no_click_mass`, `min_normalizer`, `attention_prob` and `score_scaling`,
     `time_budget` in minutes, `show_quality` (False hides the quality of shown
-    documents from the responses).
+    documents from the responses), `full_information` (True observes what is
+    hidden: `budget` in minutes and the `quality` of every candidate; for
+    references that no learner on the real world can pass).
 
     ## Version
     v1: the dynamics of recsim 0.2.4.
@@ -98,6 +101,7 @@ class InterestEvolution(World):
         score_scaling: float = 0.05,
         time_budget: float = 200.0,
         show_quality: bool = True,
+        full_information: bool = False,
     ) -> None:
         """Parameters of the world; see the class."""
         check_sizes(num_candidates, slate_size)
@@ -111,15 +115,20 @@ class InterestEvolution(World):
         self.choice = ChoiceModel(
             choice_model, no_click_mass, min_normalizer, attention_prob, score_scaling
         )
-        self.show_quality = show_quality
+        self.show_quality, self.full_information = show_quality, full_information
         response = [number("click", 0, 1), category("cluster_id", num_topics)]
         response.append(number("liked", 0, 1))
         if show_quality:
             response.append(number("quality", -100, 100))
         response.append(number("watch_time", 0, 100))
+        user = [vector("interests", num_topics, -1, 1)]
+        candidate = [vector("features", num_topics, -1, 1)]
+        if full_information:
+            user.append(number("budget", -math.inf, time_budget))
+            candidate.append(number("quality", -100, 100))
         self.spec = FeatureSpec(
-            user=(vector("interests", num_topics, -1, 1),),
-            candidate=(vector("features", num_topics, -1, 1),),
+            user=tuple(user),
+            candidate=tuple(candidate),
             response=tuple(response),
             appeal=("interests", "features"),
         )
@@ -142,15 +151,27 @@ class InterestEvolution(World):
         return {"interests": interests, "budget": budget}
 
     def new_candidates(self, state: State, draws: Draws) -> State:
-        """Topics (B, N) int64; the quality is drawn when a document is shown."""
-        topic = draws.uniform(Purpose.TOPIC, self.num_candidates) * self.num_topics
-        return {"topic": topic.long()}
+        """Topics (B, N) int64; the quality is drawn when a document is shown or observed."""
+        topic = (draws.uniform(Purpose.TOPIC, self.num_candidates) * self.num_topics).long()
+        if not self.full_information:
+            return {"topic": topic}
+        noise = draws.normal(Purpose.QUALITY, self.num_candidates)
+        return {"topic": topic, "quality": self._quality(topic, noise)}
+
+    def _quality(self, topic: Tensor, noise: Tensor) -> Tensor:
+        """Quality of documents of some topics, with standard normal noise, in the topics' shape."""
+        mean = self._topic_quality.like(noise).index_select(0, topic.reshape(-1))
+        return torch.add(mean.view_as(topic), noise, alpha=self.quality_stddev)
 
     def observe(self, state: State) -> tuple[Tensor, Tensor]:
-        """Interests, and topics as one-hot vectors."""
+        """Interests, and topics as one-hot vectors; budget and quality with full information."""
         interests, topic = state["interests"], state["topic"]
         one_hot = self._one_hot.like(interests).index_select(0, topic.view(-1))
-        return interests, one_hot.view(*topic.shape, self.num_topics)
+        candidates = one_hot.view(*topic.shape, self.num_topics)
+        if not self.full_information:
+            return interests, candidates
+        user = torch.cat([interests, state["budget"][:, None]], dim=1)
+        return user, torch.cat([candidates, state["quality"][..., None]], dim=2)
 
     def transition(self, state: State, slate: Tensor, draws: Draws) -> Outcome:
         """Choice, watch time, interests, budget, end: RecSim's order."""
@@ -158,9 +179,10 @@ class InterestEvolution(World):
         # Numbers lie slot by slot, (K, B), which torch goes through fastest.
         shown = state["topic"].gather(1, slate)
         topic = shown.t().contiguous()
-        quality = self._topic_quality.like(interests).index_select(0, topic.view(-1))
-        noise = draws.normal(Purpose.QUALITY, slate).t()
-        quality = torch.add(quality.view_as(topic), noise, alpha=self.quality_stddev)
+        if self.full_information:
+            quality = state["quality"].gather(1, slate).t()
+        else:
+            quality = self._quality(topic, draws.normal(Purpose.QUALITY, slate).t())
         affinity = interests.t().gather(0, topic)
         chosen = choose(self.choice.probabilities(affinity.t()), _one(draws, Purpose.CHOICE))
         clicked = chosen < len(topic)

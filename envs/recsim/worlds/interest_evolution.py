@@ -36,6 +36,11 @@ def composition(
             scores allow.
     """
     world = InterestEvolution(**with_defaults(InterestEvolution, parameters))
+    if world.full_information:
+        raise ValueError(
+            "full_information is true, but Google's code does not show what is hidden; "
+            "use the torch backend"
+        )
     choice = _for_dense(world, parameters) if dense_features else world.choice
     users = UserStates(world.num_topics, world.time_budget, choice)
     videos = Videos(world.num_topics)

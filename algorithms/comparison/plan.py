@@ -107,7 +107,11 @@ class Comparison:
 
     def published(self, label: str, environment: str) -> float | None:
         """The return that somebody else reports."""
-        entry = next(entry for entry in self.file.entries if entry.shown == label)
+        entry = next(
+            entry
+            for entry in self.file.entries
+            if entry.shown == label and _plays_in(entry, environment)
+        )
         if isinstance(entry.published, dict):
             return entry.published.get(environment)
         return entry.published
@@ -130,11 +134,15 @@ def load_comparison(path: Path, overrides: Sequence[str] = ()) -> Comparison:
     warnings: dict[str, None] = {}
     for environment in file.environments:
         for entry in file.entries:
-            if entry.environments is None or environment.shown in entry.environments:
+            if _plays_in(entry, environment.shown):
                 found, warning = _jobs(path, file, entry, environment)
                 jobs += found
                 warnings |= {warning: None} if warning else {}
     return Comparison(file.title or path.stem, file, tuple(jobs), tuple(warnings))
+
+
+def _plays_in(entry: EntrySection, environment: str) -> bool:
+    return entry.environments is None or environment in entry.environments
 
 
 def _check_labels(path: Path, file: ComparisonFile) -> None:
@@ -147,13 +155,10 @@ def _check_labels(path: Path, file: ComparisonFile) -> None:
             )
     labels = [entry.shown for entry in file.entries]
     worlds = [environment.shown for environment in file.environments]
-    for what, names in (("entries", labels), ("environments", worlds)):
-        folders = [folder_name(name) for name in names]
-        for name, folder in zip(names, folders, strict=True):
-            if folders.count(folder) > 1:
-                raise ConfigError(
-                    f"{path}: two {what} share the label '{name}'; give one another label"
-                )
+    _check_distinct(path, "environments", worlds)
+    for world in worlds:
+        here = [entry.shown for entry in file.entries if _plays_in(entry, world)]
+        _check_distinct(path, f"entries on {world}", here)
     if file.against is not None and file.against not in labels:
         raise ConfigError(
             f"{path}: against is '{file.against}', which is no entry's label; "
@@ -167,6 +172,15 @@ def _check_labels(path: Path, file: ComparisonFile) -> None:
                     f"{path}: '{entry.shown}' names the environment '{world}', which is not "
                     f"compared; {nearest(world, worlds)}"
                 )
+
+
+def _check_distinct(path: Path, what: str, labels: Sequence[str]) -> None:
+    folders = [folder_name(label) for label in labels]
+    for label, folder in zip(labels, folders, strict=True):
+        if folders.count(folder) > 1:
+            raise ConfigError(
+                f"{path}: two {what} share the label '{label}'; give one another label"
+            )
 
 
 def folder_name(text: str) -> str:

@@ -102,6 +102,8 @@ def _styles(comparison: Comparison, lines: Sequence[Line]) -> dict[str, Style]:
     trains = {line.label for line in lines if line.seeds}
     styles: dict[str, Style] = {}
     for entry in comparison.file.entries:
+        if entry.shown in styles:
+            continue
         if entry.shown in trains:
             dashes, colour = next(trained)
         else:

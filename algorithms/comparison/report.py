@@ -88,8 +88,8 @@ def gather(comparison: Comparison, folder: Path) -> list[Line]:
     for environment in comparison.environments:
         found = [
             line
-            for entry in comparison.file.entries
-            if (line := _line(comparison, folder, entry.shown, environment)) is not None
+            for label in dict.fromkeys(entry.shown for entry in comparison.file.entries)
+            if (line := _line(comparison, folder, label, environment)) is not None
         ]
         lines += sorted(found, key=lambda line: -line.mean_return.mean)
     return lines

@@ -32,7 +32,8 @@ class EntrySection(Section):
 
     Attributes:
         algorithm: its name; see `python -m algorithms.train --list`.
-        label: what tables call it; its name if not given.
+        label: what tables call it; its name if not given. In different environments
+            different entries may share one.
         config: a file to lay over the algorithm's own, relative to the comparison's;
             or one by environment.
         set: keys of the run's config with dots, such as `train.env_steps`, and values.

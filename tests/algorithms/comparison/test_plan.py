@@ -85,6 +85,19 @@ def test_the_command_line_overrides_the_file(write) -> None:
     assert jobs[0].evaluate.users == 9
 
 
+def test_entries_of_different_environments_may_share_a_label(write) -> None:
+    entries = [
+        {**SLATEQ, "label": "same", "environments": ["interest_evolution"]},
+        {**RANDOM, "label": "same", "environments": ["boredom"]},
+    ]
+    worlds = ["interest_evolution", "boredom"]
+    jobs = load_comparison(write(entries=entries, environments=worlds, against=None)).jobs
+    assert [(job.algorithm, job.environment) for job in jobs[1:]] == [
+        ("slateq", "interest_evolution"),
+        ("random", "boredom"),
+    ]
+
+
 def test_differences_are_to_the_first_entry_if_nothing_is_said(write) -> None:
     assert load_comparison(write()).against == "random"
     assert load_comparison(write(against=None)).against == "SlateQ"
@@ -101,10 +114,13 @@ def test_differences_are_to_the_first_entry_if_nothing_is_said(write) -> None:
         ({"seeds": [1, 1]}, "seeds must be distinct"),
         ({"seed": [1]}, "unknown key 'seed'; did you mean 'seeds'"),
         ({"entries": [{**SLATEQ, "labl": "x"}]}, "unknown key 'entries.0.labl'.*'label'"),
-        ({"entries": [SLATEQ, SLATEQ]}, "two entries share the label 'slateq'"),
+        (
+            {"entries": [SLATEQ, SLATEQ]},
+            "two entries on interest_evolution share the label 'slateq'",
+        ),
         (
             {"entries": [{**SLATEQ, "label": "A b"}, {**RANDOM, "label": "a-b"}]},
-            "two entries share the label",
+            "two entries on interest_evolution share the label",
         ),
         ({"environments": ["interest_evolution"] * 2}, "two environments share the label"),
         ({"against": "randm"}, "against is 'randm'.*did you mean 'random'"),

@@ -40,6 +40,8 @@ class Reinforce(ColumnarAlgorithm):
         held = [sample for sample in samples if len(sample.columns["return"])]
         if held:
             super().learn(held, before, report)
+        elif report:
+            self._collect_report()
 
 
 class A2CConfig(ColumnarConfig):

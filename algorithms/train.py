@@ -78,23 +78,26 @@ def main(
 
 def print_list() -> None:
     """A line for every algorithm and every environment."""
-    from algorithms.registry import algorithm, algorithm_names, baseline_names
+    from algorithms.registry import agent_class, algorithm, algorithm_names, baseline_names
     from envs.recsim import google_world_names
     from envs.registry import world_class, world_names
 
     print("Algorithms:")
     for name in algorithm_names():
         print(f"  {name:<32}{algorithm(name).summary}")
-    print("Baselines (for algorithms.evaluate):")
+    print("Baselines (for algorithms.evaluate and algorithms.compare):")
     for name in baseline_names():
-        print(f"  {name}")
+        print(f"  {name:<32}{_first_line(agent_class(name))}")
     print("Environments:")
     for name in world_names():
         backends = "torch, google" if name in google_world_names() else "torch"
-        summary = (world_class(name).__doc__ or "").strip().splitlines()[0]
-        print(f"  {name:<32}{summary} [{backends}]")
+        print(f"  {name:<32}{_first_line(world_class(name))} [{backends}]")
     print(f"  {'CartPole-v1, ...':<32}Any id of Gymnasium's registry. [torch]")
     print(f"  {'module:Class':<32}Your own RecSim user model and documents. [google]")
+
+
+def _first_line(documented: type) -> str:
+    return (documented.__doc__ or "").strip().splitlines()[0]
 
 
 def begin(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -96,11 +97,13 @@ class NeuralLinear(LinearBandit):
         return features
 
     def _inputs(self, user: Tensor, items: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
-        context = self.context(user, items, history)
-        ids = user[:, None, _id_columns(self.spec.user)].expand(-1, context.shape[1], -1)
-        if self.arms is None:
-            ids = torch.cat([ids, items[..., _id_columns(self.spec.candidate)]], dim=2)
-        return context, ids
+        context, of_users = self.context(user, items, history), _id_columns(self.spec.user)
+        if self.arms is not None:
+            return context, user[:, None, of_users]
+        count = items.shape[1]
+        ids = user[:, None, of_users].expand(-1, count, -1)
+        of_items = items[..., _id_columns(self.spec.candidate)]
+        return context.expand(-1, count, -1), torch.cat([ids, of_items], dim=2)
 
     def weigh(self, x: Tensor, arm: Tensor | None, mask: Tensor, slate_size: int) -> Decision:
         """By upper confidence bounds or by shares of draws."""
@@ -149,7 +152,7 @@ class NeuralLinear(LinearBandit):
     def learning_state(self) -> dict[str, Any]:
         """With the rows and the optimiser."""
         own = {"replay": self._replay.get_state(), "optimiser": self._optimiser.state_dict()}
-        return {**super().learning_state(), **own}
+        return copy.deepcopy({**super().learning_state(), **own})
 
     def set_learning_state(self, state: Mapping[str, Any]) -> None:
         """Continue from `learning_state`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle, product
 from pathlib import Path
 from typing import Any
@@ -34,20 +34,26 @@ _BASELINE_DASHES = ((0, (6, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1
 _LOG_FROM = 8.0
 """Ratio of budgets from which steps stand on a logarithmic axis."""
 
-VALUES = ("learner/value", "learner/q_value", "learner/estimate")
-"""Columns of `metrics.csv` that may hold the mean value that a learner predicts."""
+CONVERGENCE = {
+    "learner/value": "mean predicted value",
+    "learner/theta_norm": "norm of the estimated weights",
+    "learner/mean_feedback": "mean feedback so far",
+}
+"""Columns that tell what a learner takes values to be; a panel shows the first that a run has."""
 
 
-def column(*names: str, scale: float = 1.0) -> Callable[[Rows], Numbers]:
-    """Reads the first of some columns that a run has; all NaN without any."""
+def column(name: str) -> Callable[[Rows], Numbers]:
+    """Reads a column of `metrics.csv`; all NaN where a run has none."""
+    return lambda rows: np.array([row.get(name, np.nan) for row in rows])
 
-    def read(rows: Rows) -> Numbers:
-        name = next((name for name in names if name in rows[0]), None)
-        if name is None:
-            return np.full(len(rows), np.nan)
-        return scale * np.array([row[name] for row in rows])
 
-    return read
+def convergence(
+    runs: Iterable[Sequence[Rows]],
+) -> tuple[str, Callable[[Rows], Numbers]]:
+    """Title of the panel of values, and what it reads: the first column that any run has."""
+    found = {name for seeds in runs for rows in seeds for name in rows[0]}
+    name = next((name for name in CONVERGENCE if name in found), "learner/value")
+    return CONVERGENCE[name], column(name)
 
 
 def cumulative_reward(rows: Rows) -> Numbers:
@@ -62,7 +68,6 @@ PANELS: dict[str, tuple[str, Callable[[Rows], Numbers]]] = {
     "reward": ("cumulative reward of all users", cumulative_reward),
     "click": ("click rate", column("click_per_step")),
     "exploration": ("share of slates that explore", column("non_greedy_per_step")),
-    "values": ("mean predicted value", column(*VALUES)),
 }
 """Title of each panel of curves, and what it reads from `metrics.csv`."""
 
@@ -130,7 +135,7 @@ def _environment(
         if line.seeds
     }
     budgets = [line.average("env_steps") for line in lines if line.seeds]
-    for name, (title, read) in PANELS.items():
+    for name, (title, read) in {**PANELS, "values": convergence(curves.values())}.items():
         _curves(axes[name], title, read, curves, styles)
         _step_axis(axes[name], budgets)
     _baselines(axes["learning"], lines, styles)

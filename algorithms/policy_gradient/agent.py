@@ -133,6 +133,7 @@ class PolicyGradientAgent(Agent):
         terms = self.policy_terms(columns, predicted, advantage)
         error = (predicted["value"] - columns["return"]) / options.value_scale
         terms["value_loss"] = 0.5 * error.square().mean()
+        terms["value"] = predicted["value"].mean()
         entropy = predicted["entropy"].mean()
         terms["entropy" if self.entropy_is_exact else "entropy_estimate"] = entropy
         terms["loss"] = (

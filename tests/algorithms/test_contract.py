@@ -23,6 +23,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from algorithms import strict_yaml, train
+from algorithms.comparison.plots import CONVERGENCE
 from algorithms.config import load_config
 from algorithms.core.slates import SlateDistribution
 from algorithms.evaluate import app as evaluate_app
@@ -108,6 +109,14 @@ def test_it_trains(name: str, runs: dict[str, Trained]) -> None:
     assert (result["algorithm"], result["env_steps"]) == (name, STEPS)
     assert math.isfinite(result["return_mean"])
     assert algorithm(name).agent.name == name
+
+
+@every_algorithm
+def test_its_rows_show_what_a_comparison_draws(name: str, runs: dict[str, Trained]) -> None:
+    last = read_rows(runs[name].path / "metrics.csv")[-1]
+    told = ["return_mean", "reward_per_step", "click_per_step", "non_greedy_per_step"]
+    told.append(next(column for column in CONVERGENCE if column in last))
+    assert all(math.isfinite(last[column]) for column in told), last
 
 
 @every_algorithm

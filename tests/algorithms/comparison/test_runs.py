@@ -10,7 +10,7 @@ import pytest
 
 from algorithms.comparison import runs
 from algorithms.comparison.plan import Comparison, load_comparison
-from algorithms.comparison.plots import cumulative_reward, draw
+from algorithms.comparison.plots import convergence, cumulative_reward, draw
 from algorithms.comparison.report import as_text, gather, number, to_json
 from algorithms.comparison.runs import Ended, StopFile, is_finished, perform
 from algorithms.evaluation import EvaluationResult
@@ -187,6 +187,15 @@ def test_the_picture_is_drawn(finished) -> None:
 def test_cumulative_reward_counts_every_step() -> None:
     rows = [{"env_steps": 10.0, "reward_per_step": 2.0}, {"env_steps": 30.0, "reward_per_step": 1}]
     assert cumulative_reward(rows).tolist() == [20.0, 40.0]  # 10 * 2, and 20 * 1 more
+
+
+def test_values_are_told_by_what_the_runs_report() -> None:
+    weights, values = [{"learner/theta_norm": 2.0}], [{"learner/value": 3.0}]
+    title, read = convergence([[weights]])
+    assert (title, read(weights).tolist()) == ("norm of the estimated weights", [2.0])
+    title, read = convergence([[weights], [values]])
+    assert (title, read(values).tolist()) == ("mean predicted value", [3.0])
+    assert np.isnan(read(weights)).all()
 
 
 @pytest.mark.parametrize(

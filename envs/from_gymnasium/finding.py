@@ -23,9 +23,16 @@ def is_gymnasium_id(name: str) -> bool:
 
 
 def parameters(name: str) -> dict[str, Any]:
-    """Arguments of an environment's constructor with their types, and `max_steps`."""
+    """Arguments of an environment's constructor with their types, and `max_steps`.
+
+    Raises:
+        ValueError: the environment needs a package that is not installed.
+    """
     entry_point = gymnasium.spec(name).entry_point
-    creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    try:
+        creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    except (ImportError, gymnasium.error.Error) as error:
+        raise ValueError(f"the environment '{name}' cannot be imported: {error}") from None
     constructor: Any = creator.__init__ if inspect.isclass(creator) else creator
     try:
         hints = typing.get_type_hints(constructor)

@@ -49,6 +49,10 @@ def run(tmp_path: Path) -> Path:
         (["slateq", "--seed", "-1"], "--seed: seed is -1"),
         (["slateq", "--config", "absent.yaml"], "cannot read the config absent.yaml"),
         (["slateq", "--address", "nowhere"], "write it as host:port"),
+        (["slateq", "--set", "env.name=Pendulum-v1"], "slateq picks among candidates"),
+        (["slateq", "--set", "env.name=CartPole-v1"], "declares no appeal"),
+        (["ppo", "--set", "env.name=CartPole-v9"], "did you mean 'CartPole-v1'?"),
+        (["ppo", "--set", "ppo.epsilon=0.1"], "explores by its own policy"),
         (["--resume", "absent"], "absent is not a run folder"),
     ],
 )
@@ -157,6 +161,7 @@ def test_a_cluster_that_is_not_there() -> None:
         (["random", "--set", "env.slate_siz=3"], "did you mean 'slate_size'?"),
         (["random", "--set", "env.slate_size=99"], "only 10 candidates are offered"),
         (["random", "--against", "randm"], "did you mean 'random'?"),
+        (["random", "--set", "env.name=Pendulum-v1"], "random picks among candidates"),
     ],
 )
 def test_evaluation(arguments: list[str], message: str) -> None:

@@ -223,6 +223,15 @@ def test_mistakes_end_in_a_sentence(call: Any, message: str) -> None:
         call()
 
 
+def test_an_environment_whose_packages_are_missing_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gymnasium.register("Absent-v0", entry_point="there_is_no_such_package:Env")
+    monkeypatch.setitem(gymnasium.registry, "Absent-v0", gymnasium.registry.pop("Absent-v0"))
+    with pytest.raises(ValueError, match="'Absent-v0' cannot be imported: No module named"):
+        make_simulator("Absent-v0", 1)
+
+
 def step(name: str, action: Tensor) -> Transition:
     simulator = make_simulator(name, 1)
     simulator.reset()

@@ -165,7 +165,8 @@ def _curves(
         found = [(np.array([row[STEPS] for row in rows]), read(rows)) for rows in seeds]
         steps, mean, low, high = band(found)
         style = styles[label]
-        axes.plot(steps, mean, linewidth=1.6, label=label, **style)
+        marker = "o" if len(steps) == 1 else None
+        axes.plot(steps, mean, linewidth=1.6, marker=marker, label=label, **style)
         axes.fill_between(steps, low, high, color=style["color"], alpha=0.15, linewidth=0)
         means.append(mean)
     everywhere = np.concatenate([np.zeros(0), *means])

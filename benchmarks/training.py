@@ -22,6 +22,7 @@ def trained(
     overrides: Sequence[str] = (),
     seed: int = 0,
     look: Callable[[Path], Any] = lambda folder: None,
+    algorithm: str = "slateq",
 ) -> dict[str, Any]:
     """The `result.json` of one run, and as `looked` what `look` makes of its folder.
 
@@ -30,13 +31,14 @@ def trained(
         overrides: `key=value` as for `--set`.
         seed: of the run.
         look: called before the folder goes.
+        algorithm: what to train.
 
     Raises:
         RuntimeError: the command failed; the message is its last line.
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        command = [sys.executable, "-m", "algorithms.train", "slateq", "--seed", str(seed)]
+        command = [sys.executable, "-m", "algorithms.train", algorithm, "--seed", str(seed)]
         command += ["--out", str(out)]
         command += ["--config", f"configs/{config}.yaml"] if config else []
         command += [part for override in overrides for part in ("--set", override)]

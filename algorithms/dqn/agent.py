@@ -32,6 +32,8 @@ from envs.history import History
 from envs.simulator import Observation
 from envs.spec import FeatureSpec
 
+_AT_ONCE = 2**15  # slates valued in one piece, which bounds memory and suits caches
+
 
 class DQNAgent(Agent):
     """Q-values of actions, which are items or slates."""
@@ -117,7 +119,9 @@ class DQNAgent(Agent):
         """
         table = self.slates(mask.shape[1], slate_size).to(mask.device)
         eligible = eligible_slates(mask, table)
-        advantages = self.network.advantages(code, candidates, table)
+        rows = max(1, _AT_ONCE // len(table))
+        parts = zip(code.split(rows), candidates.split(rows), strict=True)
+        advantages = torch.cat([self.network.advantages(*part, table) for part in parts])
         base = self.network.base(code)
         centre = mean_among(advantages, eligible) if self.options.dueling else base.new_zeros(1)
         centre = centre.expand(len(base))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from algorithms.core.fragment import Fragment
 from algorithms.core.returns import lambda_returns, n_step_returns
-from algorithms.core.rows import followed, next_values
+from algorithms.core.rows import followed, next_values, of_candidates
 
 if TYPE_CHECKING:
     from algorithms.dqn.agent import DQNAgent
@@ -63,20 +63,13 @@ def with_transitions(agent: DQNAgent, fragment: Fragment) -> dict[str, Tensor]:
 
 
 def _acted(agent: DQNAgent, fragment: Fragment) -> dict[str, Tensor]:
-    candidates = [step.observation.candidates for step in fragment.steps]
-    users = torch.arange(fragment.num_users, device=candidates[0].device)[:, None]
     columns = {
         "user": fragment.observed("user").flatten(0, 1),
         "history": fragment.observed("history").flatten(0, 1),
-        "shown": torch.cat(
-            [
-                offered[users, step.slates]
-                for offered, step in zip(candidates, fragment.steps, strict=True)
-            ]
-        ),
+        "shown": of_candidates(fragment, fragment.slates),
     }
     if agent.options.dueling:
-        columns["candidates"] = torch.cat(candidates)
+        columns["candidates"] = fragment.observed("candidates").flatten(0, 1)
         columns["mask"] = fragment.observed("mask").flatten(0, 1)
     return columns
 

@@ -99,11 +99,13 @@ class PPOSettings(PolicyGradientSettings):
 
     Attributes:
         lambda_: of the generalised advantages.
+        lr: peak learning rate of Adam.
         clip: how far from 1 the ratio of new to old probability counts; null clips nothing.
         kl_coeff: weight of the estimated divergence from the old policy; RLlib's 0.2 is not ours.
     """
 
-    lambda_: float = Field(0.95, ge=0, le=1)
-    clip: float | None = Field(0.2, gt=0)
+    lambda_: float = Field(0.9, ge=0, le=1)
+    lr: float = Field(1e-3, gt=0)
+    clip: float | None = Field(0.3, gt=0)
     kl_coeff: float = Field(0.0, ge=0)
     num_epochs: int = Field(4, ge=1)

@@ -128,7 +128,7 @@ def test_what_acts_and_what_learns_state_the_same_probabilities(kind: str) -> No
     ("name", "kind", "option", "first", "second"),
     [
         ("a2c", "slates", "lambda_", 1.0, 0.5),
-        ("ppo", "slates", "lambda_", 0.95, 0.5),
+        ("ppo", "slates", "lambda_", 0.9, 0.5),
         ("ppo", "slates", "gamma", 1.0, 0.9),
         ("reinforce", "slates", "gamma", 1.0, 0.9),
         ("a2c", "slates", "standardise_advantages", True, False),

@@ -44,3 +44,8 @@ def test_importing_envs_registers_the_worlds_without_ray() -> None:
         "assert all(envs.gymnasium_id(name) in gymnasium.registry for name in envs.world_names())\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+def test_reading_and_writing_logs_needs_no_ray() -> None:
+    program = "import sys, offline.log\nassert 'ray' not in sys.modules\n"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)

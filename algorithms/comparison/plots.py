@@ -142,8 +142,8 @@ def _environment(
     for name in ("click", "exploration"):
         axes[name].yaxis.set_major_formatter(PercentFormatter(1.0))
         axes[name].set_ylim(0, max(0.02, min(1.02, axes[name].get_ylim()[1])))
-    lowest = min(float(np.min(line.get_ydata(), initial=0)) for line in axes["reward"].lines)
-    axes["reward"].set_ylim(bottom=lowest)
+    earned = [np.asarray(line.get_ydata(), float) for line in axes["reward"].lines]
+    axes["reward"].set_ylim(bottom=min([0.0, *(float(np.min(y, initial=0)) for y in earned)]))
     axes["reward"].yaxis.set_major_formatter(EngFormatter(sep=""))
     _returns(axes["returns"], comparison, lines, styles)
     handles, labels = axes["learning"].get_legend_handles_labels()

@@ -8,9 +8,10 @@ import numpy as np
 
 from offline.ope.columns import Refusal
 from offline.ope.ragged import Floats, Ints, lengths, shifted
-from offline.ope.regressions import Model, Regression, ridge
+from offline.ope.regressions import Fit, Model, Regression, ridge
 
-_SETTLED = 1e-9
+_SETTLED = 1e-6
+_ROUNDS = 5
 _EXPLODED = 1e6
 
 
@@ -29,12 +30,15 @@ class Choices:
     inputs: Floats
     probability: Floats
 
-    def mean(self, model: Model, rows: Ints) -> Floats:
-        """Mean prediction over the choices of some rows, (len(rows),)."""
-        inputs = self.inputs[rows]
-        count, choices, size = inputs.shape
-        predicted = model(inputs.reshape(-1, size)).reshape(count, choices)
-        result: Floats = (self.probability[rows] * predicted).sum(1)
+    def of(self, rows: Ints) -> Choices:
+        """Those of some rows."""
+        return Choices(self.inputs[rows], self.probability[rows])
+
+    def mean(self, model: Model) -> Floats:
+        """Mean prediction over the choices of each row, (R,)."""
+        count, choices, size = self.inputs.shape
+        predicted = model(self.inputs.reshape(-1, size)).reshape(count, choices)
+        result: Floats = (self.probability * predicted).sum(1)
         return result
 
 
@@ -66,8 +70,10 @@ def fitted_q(
         regression: ridge regression if not given; see `regressions`.
         folds: parts of the sessions, at least 2.
         seed: of the parts.
-        iterations: at most so many fits; the longest session's steps if not
-            given, after which each reward has reached its first row.
+        iterations: at most so many fits, fewer once predictions settle; five
+            times the longest session's steps if not given. After once these a
+            reward has reached its first row, but a model that can't represent
+            the values of every horizon on the way there needs more.
 
     Returns:
         q: predicted value of what was shown, (R,).
@@ -99,31 +105,21 @@ def fitted_q(
     for part in range(folds):
         theirs, ours = np.flatnonzero(of_row != part), np.flatnonzero(of_row == part)
         kept = np.append(0, lengths(offsets)[fold != part].cumsum())
-        most = int(lengths(kept).max()) if iterations is None else iterations
-        model = _iterate(
-            regression or ridge(), inputs[theirs], choices, theirs, reward[theirs], kept,
-            discount, most,
-        )  # fmt: skip
-        q[ours], v[ours] = model(inputs[ours]), choices.mean(model, ours)
+        most = _ROUNDS * int(lengths(kept).max()) if iterations is None else iterations
+        fit = (regression or ridge())(inputs[theirs])
+        model = _iterate(fit, choices.of(theirs), reward[theirs], kept, discount, most)
+        q[ours], v[ours] = model(inputs[ours]), choices.of(ours).mean(model)
     return q, v
 
 
 def _iterate(
-    regression: Regression,
-    inputs: Floats,
-    choices: Choices,
-    rows: Ints,
-    reward: Floats,
-    offsets: Ints,
-    discount: float,
-    iterations: int,
+    fit: Fit, choices: Choices, reward: Floats, offsets: Ints, discount: float, iterations: int
 ) -> Model:
-    fit = regression(inputs)
     targets = reward
     model = fit(targets)
     largest = _EXPLODED * (1 + np.abs(reward).max() * int(lengths(offsets).max()))
     for _ in range(iterations - 1):
-        following = reward + discount * shifted(choices.mean(model, rows), offsets)
+        following = reward + discount * shifted(choices.mean(model), offsets)
         if not np.abs(following).max() <= largest:
             raise Refusal(
                 "fitted Q evaluation diverges on this log; use a smaller discount, fewer or "

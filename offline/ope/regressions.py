@@ -40,7 +40,8 @@ def ridge(penalty: float = 1e-3) -> Regression:
         def fit(targets: Floats) -> Model:
             mean = float(targets.mean())
             slope = solve @ (targets - mean) / scale
-            return lambda given: mean + (given - centre) @ slope
+            intercept = mean - float(centre @ slope)
+            return lambda given: given @ slope + intercept
 
         return fit
 

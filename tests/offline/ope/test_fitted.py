@@ -46,8 +46,24 @@ def test_one_iteration_predicts_the_reward_alone() -> None:
     assert_allclose(v, np.where(STEP == 0, 0.75, 2.25), atol=1e-6)
 
 
+def test_a_line_through_all_horizons_takes_more_rounds_than_steps() -> None:
+    # Reward 1 for 6 steps: 6 - t from step t on, a line in t, which min(k, 6 - t) after
+    # k rounds is not.
+    time = np.tile(np.arange(6.0), 10)[:, None]
+    same = Choices(time[:, None], np.ones((60, 1)))
+    offsets = np.arange(0, 61, 6)
+    few, enough = (
+        fitted_q(time, same, np.ones(60), offsets, regression=ridge(1e-9), iterations=rounds)[1]
+        for rounds in (6, None)
+    )
+    assert_allclose(enough[0], 6, atol=0.01)
+    assert few[0] < 5.5
+
+
 def test_a_network_serves_too() -> None:
-    q, v = fit(regression=network((16,), passes=80, batch=48, learning_rate=0.05), folds=2)
+    q, v = fit(
+        regression=network((16,), passes=80, batch=48, learning_rate=0.05), folds=2, iterations=2
+    )
     assert_allclose(q, np.where(STEP == 0, ACTION + 1.125, 3 * ACTION), atol=0.1)
     assert_allclose(v, np.where(STEP == 0, 1.875, 2.25), atol=0.1)
 

@@ -9,6 +9,7 @@ from benchmarks.core import ROOT, benchmarks
 from benchmarks.paper import PAPER, label, row
 from benchmarks.run import app
 from benchmarks.training import summary
+from benchmarks.values import BOREDOM
 from benchmarks.whole_videos import return_there
 from envs.history import History
 from envs.interest_evolution import InterestEvolution
@@ -66,7 +67,7 @@ def test_standard_errors_of_the_papers_rows() -> None:
     assert found["apart"] == 2.9  # 1 / sqrt(0.03 + 0.09)
 
 
-TRAINED = [name for name in PAPER if not name.startswith("random")]
+TRAINED = [name for name in PAPER if not name.startswith(("random", "full_slate"))]
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -79,6 +80,18 @@ def test_the_papers_configs_are_the_papers(name: str) -> None:
     assert config.settings["gamma"] == (0.0 if name.startswith("myop") else 1.0)
     served = {"ts": "top_k", "gs": "greedy", "os": "exact"}[name.removesuffix("_20")[-2:]]
     assert config.settings["act_optimiser"] == served
+
+
+def test_full_slate_q_is_the_papers() -> None:
+    config = load_config("dqn", ROOT / "configs" / "paper" / "full_slate_20.yaml")
+    assert (config.train.env_steps, config.evaluate.users, config.history) == (300_000, 5000, ())
+    assert (config.settings["actions"], config.settings["learning"]) == ("slates", "replay")
+    assert (config.env.arguments["num_candidates"], config.env.arguments["slate_size"]) == (20, 3)
+
+
+def test_boredom_is_measured_on_the_world_of_its_config() -> None:
+    config = load_config("dqn", ROOT / "configs" / "dqn_boredom.yaml")
+    assert config.env.arguments == {**BOREDOM, "num_candidates": 3}
 
 
 @pytest.mark.parametrize(("name", "steps"), [("slateq_5m", 5_000_000), ("slateq_no_quality", None)])

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
-from matplotlib.ticker import EngFormatter, PercentFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from algorithms.comparison.plan import Comparison
 from algorithms.comparison.report import Line, number
@@ -263,7 +263,9 @@ def _returns(
     within = np.clip(np.append(ends[~np.isnan(ends)], means), low, high)
     axes.set_xlim(*_limits(within, 0.08))
     seeds = max((len(line.seeds) for line in lines), default=0)
-    axes.set_title(f"final return, 95 % interval, {seeds} seeds", loc="left", fontsize=10)
+    runs = f", {seeds} seed{'s' * (seeds > 1)}" if seeds else ""
+    axes.set_title(f"final return, 95 % interval{runs}", loc="left", fontsize=10)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.set_xlabel("return of a session", fontsize=9)
     _plain(axes)
     axes.grid(axis="x", color="#e4e4e4", linewidth=0.8)

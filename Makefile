@@ -34,6 +34,7 @@ slow: setup
 	$(BIN)/python -m pytest -m slow
 
 bench: setup
+	$(BIN)/pip install --quiet --group bench
 	$(BIN)/python -m benchmarks.run
 
 lint: setup

@@ -53,6 +53,8 @@ class TrainSection(Section):
         evaluate_every: steps between short evaluations for the curve; null for none.
         evaluate_users: fresh users in each of those, always the same.
         torch_threads: of this process; each worker has one.
+        record: a folder to write a log of all that is played into; null for none.
+        recorder: `module:function` that makes what writes it, of folder, world and algorithm.
     """
 
     env_steps: int = Field(3_000_000, ge=1)
@@ -63,6 +65,8 @@ class TrainSection(Section):
     evaluate_every: int | None = Field(500_000, ge=1)
     evaluate_users: int = Field(500, ge=2)
     torch_threads: int = Field(1, ge=1)
+    record: str | None = None
+    recorder: str = Field("offline.recording:training_recorder", pattern=r"^[\w.]+:\w+$")
 
 
 class EvaluateSection(Section):

@@ -16,17 +16,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from algorithms.environment import World
-from algorithms.policy import Policy
+from algorithms.policy import Policy, Recommendation
 from envs.registry import make_simulator
-from envs.simulator import Simulator
+from envs.simulator import Observation, Simulator, Transition
 
 Numbers = NDArray[np.float64]
 Task = tuple[World, int, int, int, bool]
@@ -248,6 +249,55 @@ def _play_saved(folder: str, task: Task) -> EvaluationResult:
     return play(Policy.load(Path(folder)), *task, tick)
 
 
+class PlayedStep(NamedTuple):
+    """One step of users side by side, a session each.
+
+    Attributes:
+        observation: what was seen.
+        recommended: what was shown, and what that was drawn from.
+        transition: what came back.
+        playing: whose session was not over before, (B,) bool.
+    """
+
+    observation: Observation
+    recommended: Recommendation
+    transition: Transition
+    playing: Tensor
+
+
+@torch.no_grad()
+def steps_of_sessions(
+    policy: Policy, simulator: Simulator, first: int, seed: int, explore: bool
+) -> Iterator[PlayedStep]:
+    """Play users `first`, `first + 1`, ... to the end of the longest session.
+
+    Args:
+        policy: what acts; with `explore` as it did in training.
+        simulator: that replaces nobody.
+        first: number of the first user.
+        seed: of the policy's own draws.
+        explore: whether to depart from the best slates.
+    """
+    users = torch.arange(first, first + simulator.num_users)
+    observation = simulator.reset(users)
+    device = observation.mask.device
+    policy.agent.to(device)
+    generator = torch.Generator(device)
+    playing = torch.ones(simulator.num_users, dtype=torch.bool, device=device)
+    step = 0
+    while bool(playing.any()):
+        # Numbers fill a tensor row by row, so a row's draws don't depend on the rows after it.
+        generator.manual_seed(_own_seed(seed, first, step))
+        recommended = policy.recommend(
+            observation, explore=explore, slate_size=simulator.slate_size, generator=generator
+        )
+        transition = simulator.step(recommended.slates)
+        yield PlayedStep(observation, recommended, transition, playing)
+        playing = playing & ~(transition.terminated | transition.truncated)
+        observation = transition.observation
+        step += 1
+
+
 @torch.no_grad()
 def play(
     policy: Policy,
@@ -260,30 +310,15 @@ def play(
 ) -> EvaluationResult:
     """Play users `first` to `first + count - 1` side by side, a session each."""
     simulator = make_simulator(num_users=count, seed=seed, replace=False, **world)
-    observation = simulator.reset(torch.arange(first, first + count))
-    device = observation.mask.device
-    policy.agent.to(device)
-    generator = torch.Generator(device)
-    playing = torch.ones(count, dtype=torch.bool, device=device)
-    returns = torch.zeros(count, dtype=torch.float64, device=device)
+    returns = torch.zeros(count, dtype=torch.float64, device=simulator.device)
     lengths = torch.zeros_like(returns)
     totals: dict[str, torch.Tensor] = {}
-    step = 0
-    while bool(playing.any()):
+    for step in steps_of_sessions(policy, simulator, first, seed, explore):
         tick()
-        # Numbers fill a tensor row by row, so a row's draws don't depend on the rows after it.
-        generator.manual_seed(_own_seed(seed, first, step))
-        recommended = policy.recommend(
-            observation, explore=explore, slate_size=simulator.slate_size, generator=generator
-        )
-        transition = simulator.step(recommended.slates)
-        returns += transition.reward * playing
-        lengths += playing
-        for name, value in simulator.metrics(transition.response).items():
-            totals[name] = totals.get(name, torch.zeros_like(returns)) + value * playing
-        playing &= ~(transition.terminated | transition.truncated)
-        observation = transition.observation
-        step += 1
+        returns += step.transition.reward * step.playing
+        lengths += step.playing
+        for name, value in simulator.metrics(step.transition.response).items():
+            totals[name] = totals.get(name, torch.zeros_like(returns)) + value * step.playing
     return EvaluationResult(
         returns.cpu().numpy(),
         lengths.cpu().numpy(),

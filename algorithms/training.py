@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Protocol, Self
@@ -19,9 +20,11 @@ from algorithms.accounting import Clock, memory_bytes
 from algorithms.cluster import WorkersLost, objects_by_value, quiet
 from algorithms.config import RunConfig
 from algorithms.core.agent import Exploration
+from algorithms.core.collect import Recorder
 from algorithms.curves import draw_curves
 from algorithms.environment import on_backend
 from algorithms.evaluation import Estimate, EvaluationResult, evaluate_policy
+from algorithms.layers import ConfigError
 from algorithms.metrics import STEPS, MetricsLog
 from algorithms.policy import Policy, baseline
 from algorithms.registry import algorithm, baseline_names
@@ -110,9 +113,22 @@ def build(config: RunConfig) -> Any:
     rllib.training(**config.settings)
     rllib.debugging(seed=config.seed, log_level="ERROR")
     rounds = math.ceil(config.train.env_steps / (config.train.users * config.train.fragment))
+    if config.train.record is not None:
+        rllib.recording(_recorder(config))
     rllib.fragments_per_iteration = min(rllib.fragments_per_iteration, rounds)
     with objects_by_value():
         return rllib.build_algo()
+
+
+def _recorder(config: RunConfig) -> Callable[[int], Recorder]:
+    """What makes a recorder of each runner's index; by name, as logs are none of our business."""
+    module, _, name = config.train.recorder.partition(":")
+    try:
+        make = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"train.recorder is '{config.train.recorder}': {error}") from None
+    found: Callable[[int], Recorder] = make(config.train.record, config.world, config.algorithm)
+    return found
 
 
 class Training:

@@ -94,7 +94,16 @@ class Collector:
                 departures.append((slates != distribution.mode()).any(dim=1))
             clock = self._spend("inference", clock)
             transition = self.simulator.step(slates)
-            steps.append(Step(observation, slates, slot_log_probs, decision.extras, transition))
+            steps.append(
+                Step(
+                    observation,
+                    slates,
+                    slot_log_probs,
+                    decision.extras,
+                    transition,
+                    distribution,
+                )
+            )
             self._returns += transition.reward
             self._lengths += 1
             if len(transition.finished):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -13,12 +13,15 @@ from torch import Tensor
 
 from envs.simulator import Observation, Transition
 
+if TYPE_CHECKING:
+    from algorithms.core.agent import ActionDistribution
+
 
 class Step(NamedTuple):
     """One step of B users: what was seen, shown and answered.
 
     In worlds of box actions `slates` holds the numbers made, (B, A), and
-    `slot_log_probs` the log-density of each.
+    `slot_log_probs` the log-density of each; `distribution` is what they were drawn from.
     """
 
     observation: Observation
@@ -26,6 +29,7 @@ class Step(NamedTuple):
     slot_log_probs: Tensor
     extras: dict[str, Tensor]
     transition: Transition
+    distribution: ActionDistribution | None = None
 
 
 @dataclass

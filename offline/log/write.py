@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,8 +18,6 @@ from offline.log.pseudonyms import Pseudonyms
 from offline.log.rows import Rows
 from offline.log.schema import Header, LogError
 from offline.log.validate import faults
-
-Format = Literal["json", "parquet"]
 
 SHARD_BYTES = 256 * 2**20
 """Of arrays, after which the next shard begins."""
@@ -121,6 +119,18 @@ def whole_lines(path: Path) -> int:
     return 0
 
 
+def new_log(folder: Path, header: Header, format: str) -> None:
+    """Begin a log in a folder that is new or empty.
+
+    Raises:
+        LogError: the folder holds something or cannot be written, or an unknown format.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise LogError(f"{folder} is there already; choose another folder for the new log")
+    with LogWriter(folder, header, format=format):
+        return
+
+
 class LogWriter:
     """Writes a log, or a writer's part of one, shard by shard.
 
@@ -133,7 +143,7 @@ class LogWriter:
         header: Header,
         *,
         name: str = "part",
-        format: Format = "json",
+        format: str = "json",
         pseudonyms: Pseudonyms | None = None,
         shard_bytes: int = SHARD_BYTES,
     ) -> None:

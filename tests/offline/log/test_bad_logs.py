@@ -319,7 +319,7 @@ def test_impossible_rows_are_not_written(tmp_path: Path) -> None:
         writer.write(ROWS)
     assert len(read(tmp_path)) == 12
     with pytest.raises(LogError, match="format is 'csv'; allowed are: json, parquet"):
-        LogWriter(tmp_path, HEADER, format="csv")  # type: ignore[arg-type]
+        LogWriter(tmp_path, HEADER, format="csv")
 
 
 @pytest.fixture
@@ -335,11 +335,11 @@ def test_without_space_what_was_written_stays_readable(
     tmp_path: Path, small_disk: Callable[[int], None], format: str
 ) -> None:
     whole = make_rows(100, 4)
-    with LogWriter(tmp_path, HEADER, format=format, name="a") as writer:  # type: ignore[arg-type]
+    with LogWriter(tmp_path, HEADER, format=format, name="a") as writer:
         writer.write(ROWS)
     small_disk(60_000)
     with pytest.raises(LogError, match=r"cannot go on writing to .*: File too large; the rows"):
-        with LogWriter(tmp_path, HEADER, format=format, name="b") as writer:  # type: ignore[arg-type]
+        with LogWriter(tmp_path, HEADER, format=format, name="b") as writer:
             for start in range(0, 400, 40):
                 writer.write(whole.take(slice(start, start + 40)))
     found = read(tmp_path)

@@ -22,7 +22,7 @@ FORMATS = ("json", "parquet")
 
 
 def write(folder: Path, rows: Rows, format: str = "json", **options: object) -> Path:
-    with LogWriter(folder, HEADER, format=format, **options) as writer:  # type: ignore[arg-type]
+    with LogWriter(folder, HEADER, format=format, **options) as writer:
         writer.write(rows)
     return folder
 
@@ -107,7 +107,7 @@ def test_features_of_a_catalogue_are_looked_up(tmp_path: Path, format: str) -> N
     write(tmp_path, rows, format)
     assert (read(tmp_path, LEARNING)["candidates"] == features[index]).all()
     inline = make_rows(1, 2, 4, 2, seed=9)
-    with LogWriter(tmp_path, HEADER, name="more", format=format) as writer:  # type: ignore[arg-type]
+    with LogWriter(tmp_path, HEADER, name="more", format=format) as writer:
         writer.write(concatenate([inline, rows]))
     found = read(tmp_path / f"more-00000.{'jsonl' if format == 'json' else format}")
     assert (found["candidates"][:2] == inline["candidates"]).all()
@@ -133,7 +133,7 @@ def test_sources_of_many_kinds(tmp_path: Path) -> None:
 @pytest.mark.parametrize("format", FORMATS)
 def test_batches_have_the_size_asked_for(tmp_path: Path, format: str) -> None:
     rows = make_rows(25, 4)
-    with LogWriter(tmp_path, HEADER, format=format, shard_bytes=10_000) as writer:  # type: ignore[arg-type]
+    with LogWriter(tmp_path, HEADER, format=format, shard_bytes=10_000) as writer:
         for start in range(0, 100, 10):
             writer.write(rows.take(slice(start, start + 10)))
     assert len(list(tmp_path.glob("part-*"))) > 2

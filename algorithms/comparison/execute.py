@@ -148,5 +148,5 @@ def _ended(reference: Any) -> Ended:
         ended: Ended = ray.get(reference)
     except ray.exceptions.RayError as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        return Ended("failed", f"its process has ended: {lines[0]}")
+        return Ended("failed", f"its process has ended: {lines[0].partition('. ')[0]}")
     return ended

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from offline.ope.columns import Refusal
-from offline.ope.ragged import Floats, Ints, lengths
+from offline.ope.ragged import Floats, Ints, lengths, steps
 
 _BLOCK = 2_000_000
 
@@ -109,7 +109,7 @@ def _ratios(weighted: Weighted) -> tuple[Floats, Floats, Floats]:
     shift = _shift(weighted)
     above, below = np.zeros((2, len(shift)))
     for _, weight, value in _blocks(weighted, shift):
-        above += (weight * value).sum(0)
+        above += np.einsum("st,st->t", weight, value)
         below += weight.sum(0)
     return above / below, below, shift
 
@@ -119,12 +119,14 @@ def _shift(weighted: Weighted) -> Floats:
     length = lengths(weighted.offsets)
     longest = int(length.max())
     largest: Floats = np.full(longest, -np.inf)
-    ended = largest.copy()
-    place = np.arange(len(weighted.value)) - np.repeat(weighted.offsets[:-1], length)
-    np.maximum.at(largest, place, weighted.log_weight)
-    short = length < longest
-    np.maximum.at(ended, length[short], weighted.log_weight[weighted.offsets[1:] - 1][short])
-    largest = np.maximum(largest, np.maximum.accumulate(ended))
+    if longest == 1:
+        largest[0] = weighted.log_weight.max()
+    else:
+        ended = largest.copy()
+        np.maximum.at(largest, steps(weighted.offsets), weighted.log_weight)
+        short = length < longest
+        np.maximum.at(ended, length[short], weighted.log_weight[weighted.offsets[1:] - 1][short])
+        largest = np.maximum(largest, np.maximum.accumulate(ended))
     if np.isneginf(largest).any():
         step = int(np.isneginf(largest).argmax())
         raise Refusal(
@@ -137,6 +139,10 @@ def _shift(weighted: Weighted) -> Floats:
 def _blocks(weighted: Weighted, shift: Floats) -> Iterator[tuple[slice, Floats, Floats]]:
     """Sessions, and their weights and values padded to the longest, (S', T)."""
     length = lengths(weighted.offsets)
+    if len(shift) == 1:
+        weight = np.exp(weighted.log_weight - shift)
+        yield slice(None), weight[:, None], weighted.value[:, None]
+        return
     places = np.arange(len(shift))
     size = max(1, _BLOCK // len(shift))
     for first in range(0, len(length), size):

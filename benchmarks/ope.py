@@ -231,10 +231,11 @@ def _line(row: dict[str, Any]) -> str:
     if "bernstein" in row:
         safe = f"{row['bernstein']:.1%}, {row['bernstein_width'] / row['t_width']:.1f}"
     mark = "" if row["holds"] else "°"
+    error = 2 * math.hypot(row["bias_error"], row["truth_error"])
     return (
         f"| {row['world']} | {row['pair']} | {row['sessions']}, {row['effective']:.0f} | "
         f"{row['truth']:.4g} | {row['estimator']}{mark} | {row['bias']:+.2g} ± "
-        f"{2 * math.hypot(row['bias_error'], row['truth_error']):.1g} | {row['rmse']:.3g} | {row['t']:.1%} | "
+        f"{error:.1g} | {row['rmse']:.3g} | {row['t']:.1%} | "
         f"{row['bootstrap']:.1%} | {safe} |"
     )
 

@@ -5,6 +5,7 @@ from offline.log.pseudonyms import Pseudonyms
 from offline.log.read import Fault, Log, open_log
 from offline.log.rows import Rows, concatenate
 from offline.log.schema import COLUMNS, LEARNING, SCHEMA_VERSION, Header, LogError
+from offline.log.sessions import starts
 from offline.log.write import LogWriter
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "Rows",
     "concatenate",
     "open_log",
+    "starts",
     "write_catalogue",
 ]

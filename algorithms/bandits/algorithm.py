@@ -11,13 +11,15 @@ class Bandit(ColumnarAlgorithm):
     """Learns in closed form from every fragment."""
 
     @classmethod
-    def get_default_config(cls) -> LinUCBConfig:
-        """A fresh `LinUCBConfig`."""
-        return LinUCBConfig()
+    def get_default_config(cls) -> BanditConfig:
+        """What all bandits' configs extend: RLlib turns any other class into this one."""
+        return BanditConfig()
 
 
 class BanditConfig(ColumnarConfig):
     """Config of a bandit; `.training()` takes the fields of its settings."""
+
+    settings_class = settings.BanditSettings
 
     def __init__(self, algo_class: type | None = None) -> None:
         """Defaults of the settings."""

@@ -12,9 +12,9 @@ class Tabular(ColumnarAlgorithm):
     """Learns by tables from every fragment."""
 
     @classmethod
-    def get_default_config(cls) -> QLearningConfig:
-        """A fresh `QLearningConfig`."""
-        return QLearningConfig()
+    def get_default_config(cls) -> TabularConfig:
+        """What all tabular configs extend: RLlib turns any other class into this one."""
+        return TabularConfig()
 
 
 class TabularConfig(ColumnarConfig):

@@ -26,7 +26,7 @@ JOIN_SECONDS = 20.0
 ROOM_SECONDS = 300.0
 """For a cluster that has no CPU free for every worker; it may grow, or another run may end."""
 
-_OURS = ("envs", "algorithms", "configs")
+_OURS = ("envs", "algorithms", "offline", "configs")
 # What recsim imports and `ray[rllib]` does not bring, all of it plain Python.
 _RECSIM = ("recsim", "gin", "six")
 

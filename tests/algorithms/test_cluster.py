@@ -41,7 +41,7 @@ def until(condition: Callable[[], Any], process: subprocess.Popen[str], seconds:
 
 def test_our_packages_and_what_recsim_imports_travel() -> None:
     names = {Path(source).name for source in shipped()["py_modules"]}
-    assert names == {"envs", "algorithms", "configs", "recsim", "gin", "six.py"}
+    assert names == {"envs", "algorithms", "offline", "configs", "recsim", "gin", "six.py"}
 
 
 def test_the_module_of_own_users_travels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

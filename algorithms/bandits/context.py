@@ -193,9 +193,21 @@ def _but_ids(features: tuple[Feature, ...]) -> slice | list[int]:
 
 
 def default_terms(spec: FeatureSpec, per_arm: bool) -> tuple[str, ...]:
-    """Terms that suit any world: for one shared model, or for a model an arm."""
+    """Terms that suit a linear model of any world: one shared, or one an arm.
+
+    Where a world declares an appeal, it stands for the features that it is made of.
+    """
     if per_arm:
         return ("one", "user")
-    if spec.appeal is not None:
-        return ("one", "item", "appeal")
-    return ("one", "item", "user*item")
+    if spec.appeal is None:
+        return ("one", "item", "user*item")
+    known = {feature.name for feature in spec.user} | {spec.appeal[1]}
+    others = [f.name for f in spec.candidate if f.name not in known and f.kind != "id"]
+    return ("one", "appeal", *others)
+
+
+def all_terms(spec: FeatureSpec, history: History, per_arm: bool) -> tuple[str, ...]:
+    """All that there is, for a model that finds out by itself what matters."""
+    appeal = () if spec.appeal is None else ("appeal",)
+    of_items = () if per_arm else ("item", *appeal)
+    return (*of_items, "user", *(("history",) if history.size else ()))

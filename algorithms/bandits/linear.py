@@ -45,7 +45,7 @@ class LinearBandit(BanditAgent):
         options = self.options
         per_arm = options.models == "per_arm"
         self.arms = Arms(spec, options.arm_feature) if per_arm else None
-        terms = default_terms(spec, per_arm) if options.context is None else options.context
+        terms = self.default_context(per_arm) if options.context is None else options.context
         self.context = Context(spec, history, terms)
         if per_arm and not self.context.per_user:
             raise ValueError(
@@ -54,6 +54,10 @@ class LinearBandit(BanditAgent):
             )
         self.ridge = self.make_ridge()
         self.refresh()
+
+    def default_context(self, per_arm: bool) -> tuple[str, ...]:
+        """Terms of the context where the settings name none."""
+        return default_terms(self.spec, per_arm)
 
     def make_ridge(self) -> Ridge:
         """The regression, without data."""

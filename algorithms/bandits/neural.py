@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.bandits.agent import Shown
+from algorithms.bandits.context import all_terms
 from algorithms.bandits.linear import LinearBandit, posterior_shares, upper_bound
 from algorithms.bandits.ridge import Ridge
 from algorithms.bandits.settings import BanditSettings, NeuralLinearSettings
@@ -70,6 +71,10 @@ class NeuralLinear(LinearBandit):
 
     name: ClassVar[str] = "neural_linear"
     settings_class: ClassVar[type[BanditSettings]] = NeuralLinearSettings
+
+    def default_context(self, per_arm: bool) -> tuple[str, ...]:
+        """Everything: the network finds out what matters."""
+        return all_terms(self.spec, self.history, per_arm)
 
     def make_ridge(self) -> Ridge:
         """On the representation, which is made here, too."""

@@ -116,8 +116,10 @@ class LinearSettings(BanditSettings):
     Attributes:
         models: one `shared` by all items, or one `per_arm` on what is known of the user.
         context: terms of the context vector, see `algorithms.bandits.context`;
-            if not given, all features with the appeal or the products of
-            users' and items', or for a model an arm the user's features.
+            if not given, the appeal and what else is known of the item, or
+            without an appeal the item's features and their products with the
+            user's; for a model an arm the user's features; for NeuralLinear all
+            features and the history.
         ridge: of the regression; the prior's precision.
     """
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import tensor
 
-from algorithms.bandits.context import Arms, Context, default_terms
+from algorithms.bandits.context import Arms, Context, all_terms, default_terms
 from envs.history import History, Term
 from envs.spec import FeatureSpec, identifier, number, vector
 
@@ -76,7 +78,22 @@ def test_the_appeal_is_a_term_where_the_world_declares_one() -> None:
     context = Context(spec, History(spec, ()), ("appeal",))
     found = context(tensor([[2.0, 3.0]]), tensor([[[1.0, 0.0], [1.0, 1.0]]]), torch.zeros(1, 0))
     assert found[0, :, 0].tolist() == [2.0, 5.0]
-    assert default_terms(spec, per_arm=False) == ("one", "item", "appeal")
+    assert default_terms(spec, per_arm=False) == ("one", "appeal")
+    priced = FeatureSpec(
+        spec.user,
+        (*spec.candidate, number("price"), identifier("id", 9)),
+        spec.response,
+        spec.appeal,
+    )
+    assert default_terms(priced, per_arm=False) == ("one", "appeal", "price")
+
+
+def test_a_network_gets_all_that_there_is(spec) -> None:
+    remembers = History(spec, (Term("click", "sum"),))
+    assert all_terms(spec, remembers, per_arm=False) == ("item", "user", "history")
+    assert all_terms(spec, History(spec, ()), per_arm=True) == ("user",)
+    declared = replace(spec, appeal=(None, "price"))
+    assert all_terms(declared, remembers, per_arm=False) == ("item", "appeal", "user", "history")
 
 
 def test_contexts_of_users_alone_are_computed_once(spec, items) -> None:

@@ -13,7 +13,7 @@ def test_every_row_of_every_worker_counts_once() -> None:
     config = LinUCBConfig().environment("interest_evolution")
     config.env_runners(
         num_env_runners=2, num_envs_per_env_runner=4, rollout_fragment_length=2
-    ).training(stagger_steps=2, feedback="click")
+    ).training(stagger_steps=2, feedback="click", context=("one", "item", "appeal"))
     algo = config.build_algo()
     result = algo.train()
     agent = algo.agent()

@@ -76,5 +76,5 @@ def test_standardised_advantages() -> None:
 
 
 def test_a_wrong_lambda_is_refused() -> None:
-    with pytest.raises(ValueError, match="lam is 1.5"):
+    with pytest.raises(ValueError, match=r"lam is 1\.5"):
         advantages(lam=1.5)

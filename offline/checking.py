@@ -134,7 +134,7 @@ def _plain(faults: Iterable[Fault]) -> list[dict[str, Any]]:
 def check(log: Log) -> Report:
     """Look a log over.
 
-    Memory grows by about 40 bytes a row, for duplicates and gaps.
+    Memory grows by about 80 bytes a row, for duplicates and gaps.
     """
     report, order = Report(), Order()
     click = log.header.spec.response_slice("click")

@@ -1,6 +1,7 @@
 """Faults of the order of rows, which only the whole log shows.
 
-About 40 bytes a row are kept, hashes instead of ids, and sorted in the end.
+About 40 bytes a row are kept, hashes instead of ids; sorting them in the end takes
+as much again.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ class Verdict(NamedTuple):
         cut: of those, rows that a session now ends with, as truncated, (rows,) bool.
         sessions: how many there are.
         open: how many of them have no end.
-        returns: sum of rewards by session, (sessions,).
-        lengths: rows by session, (sessions,).
+        returns: sum of rewards of each session that has an end, (ended,).
+        lengths: rows of the same sessions, (ended,).
     """
 
     faults: list[Fault]
@@ -128,6 +129,7 @@ def _judge(columns: dict[str, Array], files: list[Path]) -> Verdict:
     said = _faults(rows, columns, files)
     kept, cut = _clean(rows, said)
     lengths = np.diff(rows.first, append=len(rows.order))
+    ended = rows.ends[rows.first + lengths - 1]
     reward = columns["reward"][rows.order].astype(np.float64)
     return Verdict(
         [
@@ -137,9 +139,9 @@ def _judge(columns: dict[str, Array], files: list[Path]) -> Verdict:
         kept,
         cut,
         len(rows.first),
-        int((~rows.ends[rows.first + lengths - 1]).sum()),
-        np.add.reduceat(reward, rows.first),
-        lengths,
+        int((~ended).sum()),
+        np.add.reduceat(reward, rows.first)[ended],
+        lengths[ended],
     )
 
 

@@ -43,6 +43,7 @@ def read(folder: Path) -> Rows:
 
 def test_a_good_log_is_described(tmp_path: Path) -> None:
     reward = np.tile(np.array([1.0, 2.0, 6.0], np.float32), 4)
+    reward[9:] = [2.0, 6.0, 4.0]  # of a session without an end, so not in the return
     arm = np.repeat(np.array(["a", "b"], object), 6)
     source = np.array(["exact"] * 9 + ["none"] * 3, object)
     log_propensity = ROWS["log_propensity"].copy()
@@ -73,14 +74,15 @@ def test_a_good_log_is_described(tmp_path: Path) -> None:
     assert found["propensities"]["source"] == {"exact": 0.75, "none": 0.25}
     assert found["propensities"]["certain"] == pytest.approx(1 / 12)
     assert found["propensities"]["with_distribution"] == 1.0
-    # Variance of 1, 2, 6 is (4 + 1 + 9) / 3.
+    # Sums over three times 1, 2, 6 and 2, 6, 4: 39, and of squares 179.
     assert found["reward"] == {
-        "mean": 3.0,
-        "std": pytest.approx((14 / 3) ** 0.5),
+        "mean": 3.25,
+        "std": pytest.approx((179 / 12 - 3.25**2) ** 0.5),
         "min": 1.0,
         "max": 6.0,
     }
-    assert found["return"]["mean"] == 9.0 and found["session_length"]["mean"] == 3.0
+    assert found["return"] == {"mean": 9.0, "std": 0.0, "min": 9.0, "max": 9.0}
+    assert found["session_length"]["mean"] == 3.0
     assert found["slates"]["slots"] == {"2": 12}
     assert found["slates"]["candidates"]["mean"] == 5.0
     text = CliRunner().invoke(app, [str(tmp_path)]).stdout

@@ -167,7 +167,7 @@ STUDIES = (
         "interest evolution",
         {"name": "interest_evolution"},
         {
-            "uniform, then interests": Pair(UNIFORM, _interesting(0.1), 2 * 0.1),
+            "uniform, then interests": Pair(UNIFORM, _interesting(0.07), 2 * 0.07),
             "interests, then more so": Pair(_interesting(0.5), _interesting(0.6), 2 * 0.1),
         },
         sessions=250, steps=None, reward=math.inf,

@@ -22,7 +22,7 @@ from envs.history import History
 from envs.registry import make_simulator
 from offline.log import COLUMNS, LogError, Rows, concatenate, open_log
 from offline.log.sessions import starts
-from offline.playing import Destination, Target, play, tasks_of
+from offline.playing import Destination, Target, play, play_all, tasks_of
 from offline.record import app
 from offline.recording import Acting, header_of, training_recorder
 
@@ -119,8 +119,6 @@ def test_the_history_follows_from_the_log(tmp_path: Path) -> None:
 
 
 def test_the_log_does_not_depend_on_the_workers(tmp_path: Path, cluster: None) -> None:
-    from offline.playing import play_all
-
     simulator = make_simulator("boredom", 1)
     policy = baseline("random", simulator.spec, simulator.history, 3)
     world = {"name": "boredom", "backend": "torch"}
@@ -262,3 +260,15 @@ def test_an_unknown_recorder_is_refused(tmp_path: Path) -> None:
     found = CliRunner().invoke(train, ["slateq", "--out", str(tmp_path / "run"), *words])
     assert found.exit_code == 2
     assert "train.recorder is 'offline.recording:nothing'" in found.stderr
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_worker_that_cannot_write_says_so(tmp_path: Path, cluster: None, workers: int) -> None:
+    (tmp_path / "file").touch()
+    simulator = make_simulator("boredom", 1)
+    policy = baseline("random", simulator.spec, simulator.history, 3)
+    world = {"name": "boredom"}
+    to = Destination(tmp_path / "file", header_of(world), "json", None)
+    targets = [Target(policy, Acting("random", "0"))]
+    with pytest.raises(LogError, match=r"^cannot go on writing to .*file: (File|Not)"):
+        list(play_all(tasks_of(1, 5), targets, world, 3, to, workers))

@@ -13,6 +13,9 @@ from algorithms.policy import Policy
 from algorithms.rllib.algorithm import ColumnarAlgorithm
 from algorithms.rllib.config import ColumnarConfig
 
+# RLlib starts a cluster by itself where none runs.
+pytestmark = pytest.mark.usefixtures("cluster")
+
 THIRD = 1 / 3  # float32 cannot hold it
 
 

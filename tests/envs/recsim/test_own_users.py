@@ -153,7 +153,7 @@ def make_google(composition: Composition) -> Any:
 
 
 def test_own_users_live_on_the_cpu() -> None:
-    with pytest.raises(ValueError, match="device is 'cuda', but users of RecSim's and Gymnasium's classes live"):
+    with pytest.raises(ValueError, match="device is 'cuda', but users of RecSim's and Gymnasium's"):
         make_simulator("docs.own_users:readers", 1, device="cuda")
 
 

@@ -1,4 +1,9 @@
-"""Wall time of the same steps with 2 workers and with none, one torch thread a process."""
+"""Wall time of the same steps with 2 workers and with none, one torch thread a process.
+
+An update has the same rows either way: two workers have as many users each as
+the single process, and play half as many steps of them. (With half the users
+each, the cost an operation of torch would eat up most of what two cores bring.)
+"""
 
 from __future__ import annotations
 
@@ -17,7 +22,7 @@ from benchmarks.core import Benchmark, Numbers, Row, at_least, in_fresh_process
 
 
 def one_run(workers: int, steps: int, users: int) -> dict[str, Any]:
-    """Train for so many steps after a first iteration, then evaluate.
+    """Train until so many steps, timed after a first iteration, then evaluate.
 
     Args:
         workers: processes that sample.
@@ -28,7 +33,12 @@ def one_run(workers: int, steps: int, users: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     from algorithms.training import build
 
-    config = load_config("slateq", None, [f"train.env_steps={steps}"], {"workers": workers})
+    overrides = [f"train.env_steps={steps}"]
+    if workers:
+        plan = load_config("slateq", None, [], {}).train
+        overrides += [f"train.users={plan.users * workers}"]
+        overrides += [f"train.fragment={plan.fragment // workers}"]
+    config = load_config("slateq", None, overrides, {"workers": workers})
     with ray_running(workers):
         algo = build(config)
         algo.train()

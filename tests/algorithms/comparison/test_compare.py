@@ -68,12 +68,14 @@ def test_a_comparison_is_stopped_continued_and_kept(write, tmp_path: Path) -> No
     out, file = tmp_path / "out", write(set={**_LONG})
     stopped = compare(file, out)
     metrics = out / "runs" / "slateq-interest_evolution-0" / "metrics.csv"
-    deadline = time.monotonic() + 120
-    while not metrics.exists():
-        assert time.monotonic() < deadline and stopped.poll() is None
-        time.sleep(0.1)
-    stopped.send_signal(signal.SIGINT)
-    _, errors = stopped.communicate(timeout=120)
+    try:
+        deadline = time.monotonic() + 300
+        while not metrics.exists():
+            assert time.monotonic() < deadline and stopped.poll() is None
+            time.sleep(0.1)
+    finally:
+        stopped.send_signal(signal.SIGINT)
+        _, errors = stopped.communicate(timeout=120)
     assert stopped.returncode == 130, errors
     assert errors.splitlines()[-1] == f"Stopped; the same command with --out {out} continues."
     assert list((out / "runs" / "slateq-interest_evolution-0" / "checkpoints").iterdir())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from algorithms.core.settings import ActingSettings
+from algorithms.core.settings import ActingSettings, Widths
 
 
 class BanditSettings(ActingSettings):
@@ -184,7 +184,7 @@ class NeuralLinearSettings(LinearSettings):
     alpha: float = Field(1.0, ge=0)
     spread: float = Field(0.25, ge=0)
     draws: int = Field(64, ge=1)
-    hidden: tuple[int, ...] = Field((64, 64), min_length=1)
+    hidden: Widths = Field((64, 64), min_length=1)
     embedding_size: int = Field(8, ge=1)
     buffer: int = Field(20_000, ge=1)
     train_every: int = Field(20, ge=1)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Widths = tuple[Annotated[int, Field(ge=1)], ...]
+"""Of a network's layers."""
 
 
 class ActingSettings(BaseModel):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from algorithms.core.settings import Settings
+from algorithms.core.settings import Settings, Widths
 
 
 class ValueSettings(Settings):
@@ -30,8 +30,8 @@ class ValueSettings(Settings):
 
     learning: Literal["fresh", "replay"] = "fresh"
     lambda_: float = Field(0.9, ge=0, le=1)
-    hidden: tuple[int, ...] = (128, 128)
-    item_hidden: tuple[int, ...] = ()
+    hidden: Widths = (128, 128)
+    item_hidden: Widths = ()
     layer_norm: bool = True
     value_scale: float = Field(50.0, gt=0)
     initial_value: float = 160.0

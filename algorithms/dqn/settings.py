@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from algorithms.core.settings import Widths
 from algorithms.core.value_settings import ValueSettings
 
 
@@ -40,7 +41,7 @@ class DQNSettings(ValueSettings):
     actions: Literal["items", "slates"] = "items"
     ordered: bool = False
     max_slates: int = Field(5000, ge=1)
-    slate_hidden: tuple[int, ...] = Field((64,), min_length=1)
+    slate_hidden: Widths = Field((64,), min_length=1)
     trace: Literal["harutyunyan", "peng", "watkins"] = "harutyunyan"
     dueling: bool = False
     double: bool = True

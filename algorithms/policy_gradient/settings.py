@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from algorithms.core.settings import Settings
+from algorithms.core.settings import Settings, Widths
 
 WHOLE = 2**30
 """Rows that no batch has: one minibatch."""
@@ -42,8 +42,8 @@ class PolicyGradientSettings(Settings):
     """
 
     temperature: float = 1.0
-    hidden: tuple[int, ...] = (128, 128)
-    item_hidden: tuple[int, ...] = ()
+    hidden: Widths = (128, 128)
+    item_hidden: Widths = ()
     layer_norm: bool = True
     shared_body: bool = False
     use_appeal: bool = True
@@ -70,7 +70,7 @@ class ReinforceSettings(PolicyGradientSettings):
 
     Attributes:
         baseline: what is subtracted from returns: the `value` of the state,
-            the `mean` of the batch, or nothing.
+            the `mean` of the fragment, or nothing.
         num_epochs: once, because the gradient holds for fresh rows only.
         minibatch_size: one gradient step for each batch by default.
     """
@@ -78,6 +78,15 @@ class ReinforceSettings(PolicyGradientSettings):
     baseline: Literal["value", "mean", "none"] = "value"
     num_epochs: Literal[1] = 1
     minibatch_size: int = Field(WHOLE, ge=1)
+
+    @model_validator(mode="after")
+    def _baseline_counts(self) -> ReinforceSettings:
+        if self.baseline == "mean" and self.standardise_advantages:
+            raise ValueError(
+                "baseline 'mean' is what standardise_advantages subtracts already; set "
+                "standardise_advantages to false or choose another baseline"
+            )
+        return self
 
 
 class A2CSettings(PolicyGradientSettings):

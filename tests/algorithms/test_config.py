@@ -100,6 +100,22 @@ def test_a_mistake_is_one_line_with_its_origin(override: str, message: str) -> N
     assert found.startswith(f"--set {override}: ")
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("dqn.hidden", "dqn.item_hidden", "dqn.slate_hidden", "slateq.hidden"),
+        *("ppo.hidden", "ppo.item_hidden", "neural_linear.hidden"),
+    ],
+)
+@pytest.mark.parametrize("width", [0, -3])
+def test_a_layer_has_at_least_one_unit(key: str, width: int) -> None:
+    override = f"{key}=[8, {width}]"
+    with pytest.raises(ConfigError) as caught:
+        load_config(key.partition(".")[0], None, [override])
+    wanted = f"--set {override}: {key}.1 is {width}; it must be greater than or equal to 1"
+    assert str(caught.value) == wanted
+
+
 def test_a_mistake_in_a_file_names_the_file(tmp_path: Path) -> None:
     file = written(tmp_path, "train:\n  user: 3\n")
     assert refused(file=file) == f"{file}: unknown key 'train.user'; did you mean 'users'?"

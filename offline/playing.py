@@ -35,7 +35,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Destination:
-    """Where rows go, and in which form."""
+    """Where rows go, in which form, and what names of sessions are hashed with."""
 
     folder: Path
     header: Header
@@ -100,17 +100,15 @@ def play(task: Task, target: Target, world: World, seed: int, to: Destination) -
             )
             playing.append(seen.playing.cpu().numpy())
     kept = np.stack(playing)
-    names = np.array([f"{seed}-{task.first + user}" for user in range(task.users)], object)
-    sessions = np.broadcast_to(names, kept.shape)
+    # Hashed before rows are made, because ids of candidates begin with the session's.
+    names = [f"{seed}-{task.first + user}" for user in range(task.users)]
+    if to.pseudonyms is not None:
+        names = [to.pseudonyms.of(name) for name in names]
+    sessions = np.broadcast_to(np.array(names, object), kept.shape)
     numbers = np.broadcast_to(np.arange(len(steps))[:, None], kept.shape)
     rows = rows_of(steps, kept, sessions, numbers, target.acting)
-    with LogWriter(
-        to.folder,
-        to.header,
-        name=f"part-{task.number:06d}",
-        format=to.format,
-        pseudonyms=to.pseudonyms,
-    ) as writer:
+    name = f"part-{task.number:06d}"
+    with LogWriter(to.folder, to.header, name=name, format=to.format) as writer:
         writer.write(rows)
     begins = np.flatnonzero(rows["step"] == 0)
     return Played(np.add.reduceat(rows["reward"].astype(np.float64), begins), len(rows))

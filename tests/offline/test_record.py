@@ -160,10 +160,15 @@ def test_several_policies_are_arms_of_one_log(tmp_path: Path, run: Path) -> None
 def test_ids_are_hashed_where_a_key_is_given(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("0123456789abcdef")
     key = ["--key-file", str(tmp_path / "key")]
-    record(tmp_path / "log", "random", *SMALL, *key)
+    record(tmp_path / "log", "random", *SMALL, *key, "--seed", "77")
     rows = read(tmp_path / "log")
     assert all(len(name) == 32 for name in rows["session_id"])
     assert open_log(tmp_path / "log").header.pseudonyms is not None
+    # No column may name a session as it was, 77-0 to 77-29.
+    assert b'"77-' not in (tmp_path / "log" / "part-000000-00000.jsonl").read_bytes()
+    assert all(
+        a.startswith(f"{b}-") for a, b in zip(rows["impression_id"], rows["user_id"], strict=True)
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ _MISSING: Any = object()
 class Section(BaseModel):
     """A part of a config: no unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ConfigError(ValueError):

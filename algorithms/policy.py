@@ -116,6 +116,12 @@ class Policy:
     ) -> tuple[Decision, ActionDistribution]:
         self._check(observation)
         size = self.slate_size if slate_size is None else slate_size
+        offered = observation.mask.shape[1]
+        if not 1 <= size <= offered:
+            raise ValueError(
+                f"slates of {size} are asked for and {offered} candidates are offered; ask for "
+                "1 to as many as there are candidates"
+            )
         decision, exploration = self.agent.decide(observation, size), self.acting(explore)
         return decision, self.agent.distribution_of(decision, observation, exploration, size)
 

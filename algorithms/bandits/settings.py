@@ -58,6 +58,15 @@ class UCBSettings(BanditSettings):
 
     confidence: float = Field(math.sqrt(2), ge=0)
 
+    @model_validator(mode="after")
+    def _acts_by_its_bounds(self) -> Self:
+        if self.temperature:
+            raise ValueError(
+                "UCB acts by its bounds, so temperature is 0; set epsilon for some exploration "
+                "in every slot"
+            )
+        return self
+
 
 class DiscountedUCBSettings(UCBSettings):
     """UCB on discounted counts and sums."""
@@ -80,7 +89,7 @@ class _Sampled(BanditSettings):
 
     draws: int = Field(64, ge=1)
     temperature: float = Field(1.0, gt=0)
-    epsilon: float = Field(1e-3, ge=0, le=1)
+    epsilon: float = Field(1e-3, gt=0, le=1)
 
 
 class ThompsonBetaSettings(_Sampled):
@@ -199,6 +208,11 @@ class NeuralLinearSettings(LinearSettings):
             raise ValueError(
                 "explore_by 'thompson' acts from the shares of its draws, not at temperature 0; "
                 "set temperature to 1"
+            )
+        if self.explore_by == "thompson" and self.epsilon == 0:
+            raise ValueError(
+                "explore_by 'thompson' needs a floor for items that no draw prefers; set epsilon "
+                "to 0.001"
             )
         if self.window or self.discount < 1:
             raise ValueError(

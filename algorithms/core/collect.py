@@ -118,6 +118,7 @@ class Collector:
         last_extras = self.agent.decide(observation, size).extras
         self._spend("inference", clock)
         fragment = Fragment(steps, observation, last_extras, final_extras, policy_version)
+        check_rewards(fragment.happened("reward"))
         return fragment, self._statistics(fragment, returns, lengths, departures)
 
     def _final_extras(self, transition: Any) -> dict[str, Tensor]:
@@ -170,6 +171,21 @@ class Collector:
         if state["simulator"] is not None:
             self.simulator.set_state(state["simulator"])
             self._observation = self.simulator.observe()
+
+
+def check_rewards(rewards: Tensor) -> None:
+    """Refuse rewards, (T, B), that would spoil every estimate.
+
+    Raises:
+        ValueError: says which is not finite.
+    """
+    wrong = (~rewards.isfinite()).nonzero()
+    if len(wrong):
+        step, row = wrong[0].tolist()
+        raise ValueError(
+            f"the reward is {float(rewards[step, row])} at step {step} of a fragment, user row "
+            f"{row}; every reward must be finite, so mend the environment"
+        )
 
 
 def random_slates(mask: Tensor, slate_size: int, generator: torch.Generator) -> Tensor:

@@ -58,7 +58,8 @@ class Replay:
 
     def get_state(self) -> dict[str, Any]:
         """All that is needed to continue with the same numbers."""
-        columns = {name: value[: self._size].numpy() for name, value in self._columns.items()}
+        # Copies: what is added later must not change the state.
+        columns = {name: value.numpy().copy() for name, value in self.rows().items()}
         return {"columns": columns, "next": self._next, "generator": self._generator.get_state()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -122,7 +123,7 @@ class PrioritisedReplay(Replay):
 
     def get_state(self) -> dict[str, Any]:
         """With the priorities."""
-        mass = self._mass[: self._size].numpy()
+        mass = self._mass[: self._size].numpy().copy()
         return {**super().get_state(), "mass": mass, "largest": self._largest}
 
     def set_state(self, state: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ class ActingSettings(BaseModel):
         stagger_steps: length of the run-in that spreads the first sessions.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     epsilon: float = Field(0.0, ge=0, le=1)
     epsilon_final: float | None = Field(None, ge=0, le=1)

@@ -106,6 +106,15 @@ class SlateDistribution:
         return (self.free.sum(1, keepdim=True) - earlier).clamp_min(1)
 
     @cached_property
+    def _scores(self) -> Tensor:
+        """(B, N): log-weights over the temperature, from the best one down.
+
+        The difference first: dividing large values by a small temperature loses digits.
+        """
+        best = self.log_weights.detach().masked_fill(~self.free, NEVER).amax(1, keepdim=True)
+        return (self.log_weights - best) / self.temperature
+
+    @cached_property
     def _order(self) -> Tensor:
         """(B, K): the optimiser's slate, pinned items moved to its end."""
         if self.greedy is None:
@@ -194,7 +203,7 @@ class SlateDistribution:
         if self.temperature == 0:
             return -self._rank
         uniform = self._uniform(self.mask.shape, generator).clamp_min_(1e-9)
-        keys = self.log_weights / self.temperature - uniform.log_().neg_().log_()
+        keys = self._scores - uniform.log_().neg_().log_()
         return keys.masked_fill_(~self.free, -math.inf)
 
     def _uniform(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
@@ -235,7 +244,7 @@ class SlateDistribution:
         elif self.temperature == 0:
             preferred = certain(follows(self._rank.gather(1, slates)), self.log_weights)
         else:
-            scores = (self.log_weights / self.temperature).masked_fill(~self.free, NEVER)
+            scores = self._scores.masked_fill(~self.free, NEVER)
             preferred = plackett_luce_slots(scores, slates, repeated)
         return self._mix_slots(preferred)
 
@@ -266,7 +275,7 @@ class SlateDistribution:
             places = torch.arange(self.mask.shape[1], device=taken.device)
             preferred = certain(places == best, self.log_weights)
         else:
-            scores = (self.log_weights / self.temperature)[:, None]
+            scores = self._scores[:, None]
             preferred = scores.masked_fill(~available, NEVER).log_softmax(2)
         left = available.sum(2, keepdim=True).clamp_min(1)
         log_probs = self._mix(preferred, left).masked_fill(~available, -math.inf)

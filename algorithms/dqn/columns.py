@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def with_targets(agent: DQNAgent, fragment: Fragment) -> dict[str, Tensor]:
-    """Rows whose lambda-returns are computed by the network that collected them."""
+    """Rows with lambda-returns of the values that the fragment holds (see `core.revalue`)."""
     options, columns = agent.options, _acted(agent, fragment)
     code, centre = fragment.extra("code").flatten(0, 1), fragment.extra("centre").flatten()
     with torch.no_grad():

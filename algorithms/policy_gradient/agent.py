@@ -18,6 +18,7 @@ from algorithms.core.agent import (
 )
 from algorithms.core.fragment import Fragment
 from algorithms.core.gaussian import DiagonalGaussian
+from algorithms.core.slate_moments import check_enumerable
 from algorithms.core.slates import SlateDistribution, plackett_luce
 from algorithms.policy_gradient import columns as rows
 from algorithms.policy_gradient.losses import (
@@ -57,6 +58,12 @@ class PolicyGradientAgent(Agent):
             if self.options.shared_body
             else ValueNetwork(spec.user_size + history.size, self.options)
         )
+
+    def check_world(self, observation: Observation) -> None:
+        """Refuse exact entropies of too many slates."""
+        if self.spec.actions == "slate" and self.entropy_is_exact:
+            instead = "set entropy to 'shown'" if self.slate_size > 1 else "lower num_candidates"
+            check_enumerable(observation.mask.shape[1], self.slate_size, "entropy", instead)
 
     def decide(self, observation: Observation, slate_size: int) -> Decision:
         """Log-weights of the candidates or means of the action, and the state's value."""
@@ -170,10 +177,11 @@ class A2CAgent(PolicyGradientAgent):
     """Advantage actor-critic, the synchronous form of A3C.
 
     It is `PPOAgent` with these settings: `num_epochs` 1, `minibatch_size` of a
-    batch or more, `clip` null, `kl_coeff` 0 and `lambda_` 1; all others have one
-    meaning for both. The gradients are then equal. What remains is the value
-    of the reported `policy_loss`: the mean of -log pi * A here, of -(pi / pi_old) * A
-    there. With several minibatches a batch they differ, because PPO weighs by
+    batch or more, `clip` null, `kl_coeff` 0, `lambda_` 1 and one `lr`; all others
+    have one meaning for both. The gradients are then equal, as long as no remote
+    workers play: PPO's act one update behind the learner, A2C's wait for it.
+    What remains is the value of the reported `policy_loss`: the mean of
+    -log pi * A here, of -(pi / pi_old) * A there. With several minibatches a batch they differ, because PPO weighs by
     the ratio to the policy that acted.
 
     Source: Mnih et al. (2016), arXiv:1602.01783. Deviations: all users step
@@ -185,7 +193,7 @@ class A2CAgent(PolicyGradientAgent):
     options: A2CSettings
 
     def learn_columns(self, fragment: Fragment) -> dict[str, Tensor]:
-        """All rows, with advantages of the network that acted."""
+        """All rows, with advantages by the present network, which acted."""
         return rows.with_advantages(fragment, self.options.gamma, self.options.lambda_)
 
 
@@ -202,7 +210,7 @@ class PPOAgent(PolicyGradientAgent):
     options: PPOSettings
 
     def learn_columns(self, fragment: Fragment) -> dict[str, Tensor]:
-        """All rows, with advantages and log-probabilities of the network that acted."""
+        """All rows, with present advantages and log-probabilities of the network that acted."""
         return rows.with_advantages(
             fragment, self.options.gamma, self.options.lambda_, log_probs=True
         )

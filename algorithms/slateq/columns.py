@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def with_targets(agent: SlateQAgent, fragment: Fragment) -> dict[str, Tensor]:
-    """Rows whose lambda-returns are computed by the network that collected them."""
+    """Rows with lambda-returns of the values that the fragment holds (see `core.revalue`)."""
     options = agent.options
     slot, position = chosen(agent, fragment)
     clicked = slot < fragment.slates.shape[2]

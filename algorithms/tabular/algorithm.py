@@ -9,7 +9,10 @@ from algorithms.tabular.settings import TabularSettings
 
 
 class Tabular(ColumnarAlgorithm):
-    """Learns by tables from every fragment."""
+    """Learns by tables from every fragment.
+
+    Remote workers act one update behind, SARSA's too.
+    """
 
     @classmethod
     def get_default_config(cls) -> TabularConfig:

@@ -39,7 +39,8 @@ class Part:
         if self.kind == "one_hot":
             return values.argmax(-1, keepdim=True)
         if self.kind == "id":
-            return values.long() + 1
+            known = (values >= 0) & (values < self.base - 1)
+            return torch.where(known, values.long() + 1, 0)
         scaled = (values.double() - self.low) * (self.base / (self.high - self.low))
         return scaled.floor().clamp(0, self.base - 1).long()
 

@@ -18,7 +18,7 @@ class Discretised(BaseModel):
         high: where the last one ends. What lies beyond falls into the outer bins.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     feature: str
     bins: int | None = Field(None, ge=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -56,6 +58,20 @@ def test_observations_of_a_fragment_are_those_that_were_acted_on(make_agent, sim
         going_on = ~before.transition.terminated
         shown = after.observation.response[going_on]
         assert torch.equal(shown, before.transition.response[going_on])
+
+
+def test_a_reward_that_is_not_finite_is_refused(make_agent, simulator) -> None:
+    collector = Collector(simulator, make_agent(), 0)
+    play = simulator.step
+
+    def spoilt(slates):
+        transition = play(slates)
+        transition.reward[5] = math.nan
+        return transition
+
+    simulator.step = spoilt
+    with pytest.raises(ValueError, match="the reward is nan at step 0 of a fragment, user row 5"):
+        collector.collect(2, Exploration())
 
 
 def test_random_slates_are_distinct_and_eligible() -> None:

@@ -73,6 +73,12 @@ def test_another_slate_size_can_be_asked_for(saved, simulator) -> None:
     assert policy.recommend(simulator.reset(), slate_size=5).slates.shape == (8, 5)
 
 
+@pytest.mark.parametrize("size", [0, 11])
+def test_a_slate_size_that_cannot_be_is_refused(saved, simulator, size) -> None:
+    with pytest.raises(ValueError, match=f"slates of {size} are asked for and 10 candidates"):
+        saved[0].recommend(simulator.reset(), slate_size=size)
+
+
 def test_features_that_do_not_fit_are_refused(saved, simulator) -> None:
     policy, _ = saved
     observation = simulator.reset()

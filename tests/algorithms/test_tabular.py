@@ -191,6 +191,12 @@ def test_features_become_numbers(wanted: list[dict[str, Any]], size: int, expect
     assert number_of(row.expand(4, 2, -1)).shape == (4, 2)
 
 
+@pytest.mark.parametrize(("value", "expected"), [(-1, 0), (0, 1), (4, 5), (5, 0), (99, 0), (-2, 0)])
+def test_ids_beyond_the_table_are_unknown(value: int, expected: int) -> None:
+    number_of = discretiser("state", FEATURES, [Discretised(feature="id")])
+    assert int(number_of(tensor([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, float(value)]))) == expected
+
+
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -317,7 +319,12 @@ def test_every_option_changes_what_is_shown(make_bandit, items, observe, name, s
     [
         ("ucb1", {"window": 5, "discount": 0.9}, "forget by one of them"),
         ("lints", {"temperature": 0.0}, "greater than 0"),
+        ("ucb1", {"temperature": 1.0}, "temperature is 0"),
+        ("lints", {"epsilon": 0.0}, "greater than 0"),
+        ("lints", {"epsilon": math.nan}, "finite number"),
+        ("ucb1", {"confidence": math.inf}, "finite number"),
         ("neural_linear", {"explore_by": "thompson"}, "set temperature to 1"),
+        ("neural_linear", {"explore_by": "thompson", "temperature": 1.0}, "set epsilon to 0.001"),
         ("neural_linear", {"window": 5}, "forgets by its buffer"),
     ],
 )

@@ -121,9 +121,9 @@ def test_learning_continues_from_its_state_with_the_same_numbers(make_bandit, it
     "settings",
     [
         {"alpha": 0.1},
-        {"explore_by": "thompson", "temperature": 1.0},
-        {"explore_by": "thompson", "temperature": 1.0, "spread": 3.0},
-        {"explore_by": "thompson", "temperature": 1.0, "draws": 7},
+        {"explore_by": "thompson", "temperature": 1.0, "epsilon": 0.01},
+        {"explore_by": "thompson", "temperature": 1.0, "epsilon": 0.01, "spread": 3.0},
+        {"explore_by": "thompson", "temperature": 1.0, "epsilon": 0.01, "draws": 7},
         {"hidden": (4,)},
         {"embedding_size": 3},
         {"buffer": 10},
@@ -136,7 +136,8 @@ def test_learning_continues_from_its_state_with_the_same_numbers(make_bandit, it
     ],
 )
 def test_every_option_changes_what_is_shown(make_bandit, items, observe, settings) -> None:
-    base = {"explore_by": "thompson", "temperature": 1.0} if len(settings) > 2 else {}
+    sampled = {"explore_by": "thompson", "temperature": 1.0, "epsilon": 0.01}
+    base = sampled if len(settings) > len(sampled) else {}
 
     def found(**own) -> list[float]:
         agent = make_bandit("neural_linear", **{**SMALL, **base, **own})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import tensor
 
 from algorithms.core.replay import PrioritisedReplay, Replay
 
@@ -21,6 +22,16 @@ def test_the_oldest_rows_go_first() -> None:
     drawn = replay.sample(1000)
     assert set(drawn["x"].tolist()) == {2, 3, 4, 5}
     assert torch.equal(drawn["y"][:, 0], drawn["x"] * 2.0)
+
+
+def test_a_state_stays_as_it_was_when_rows_follow() -> None:
+    replay = PrioritisedReplay(capacity=2, seed=0, alpha=1.0)
+    replay.add(rows(1, 2))
+    state = replay.get_state()
+    replay.add(rows(7))
+    replay.prioritise(tensor([0, 1]), tensor([9.0, 9.0]))
+    assert state["mass"].tolist() == [1.0, 1.0]
+    assert state["columns"]["x"].tolist() == [1, 2]
 
 
 def test_more_rows_than_fit_keep_the_latest() -> None:

@@ -37,6 +37,16 @@ CASES = [
 ]
 
 
+def test_large_values_at_a_small_temperature_keep_their_digits() -> None:
+    values = tensor([[160.0, 160.0005, 159.0]])
+    distribution = SlateDistribution(values, torch.ones(1, 3, dtype=torch.bool), 1, 0.0, 5e-4, None)
+    stated = distribution.slot_log_prob(tensor([[1]])).exp()
+    # The two best differ by a temperature (float32 holds 160.0005 to 1.5e-5): 1 / (1 + 1/e).
+    assert float(stated) == pytest.approx(0.7311, abs=0.01)
+    total = sum(float(distribution.log_prob(tensor([[item]])).exp()) for item in range(3))
+    assert total == pytest.approx(1.0, abs=1e-6)
+
+
 def test_plackett_luce_by_hand() -> None:
     distribution = plackett_luce(WEIGHTS, ALL, 2)
     slots = distribution.slot_log_prob(tensor([[2, 0]])).exp()

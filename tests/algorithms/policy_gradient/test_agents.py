@@ -11,6 +11,7 @@ from torch import Tensor
 from algorithms.core.agent import Agent, Exploration
 from algorithms.core.collect import Collector
 from algorithms.core.fragment import Fragment
+from algorithms.core.revalue import revalued
 from algorithms.policy import Policy
 from algorithms.policy_gradient import (
     A2CSettings,
@@ -98,8 +99,24 @@ def test_baselines_are_subtracted() -> None:
     columns = learner.learn_columns(fragment)
     value = fragment.extra("value")[:4].flatten()
     torch.testing.assert_close(columns["advantage"], columns["return"] - value)
-    mean = agent("reinforce", simulator, baseline="mean").learn_columns(fragment)
+    alone = agent("reinforce", simulator, baseline="mean", standardise_advantages=False)
+    mean = alone.learn_columns(fragment)
     torch.testing.assert_close(mean["advantage"], mean["return"] - mean["return"].mean())
+    with pytest.raises(ValueError, match="is what standardise_advantages subtracts already"):
+        agent("reinforce", simulator, baseline="mean")
+
+
+def test_ratios_are_to_the_policy_that_acted_also_where_values_are_newer() -> None:
+    simulator = world()
+    learner = agent("ppo", simulator)
+    fragment = played(learner, simulator)
+    before = learner.learn_columns(fragment)
+    with torch.no_grad():
+        for parameter in learner.parameters():
+            parameter.mul_(1.5)
+    after = learner.learn_columns(revalued(learner, fragment))
+    assert torch.equal(after["log_prob"], before["log_prob"])
+    assert not torch.allclose(after["advantage"], before["advantage"])
 
 
 def test_truncated_sessions_bootstrap_from_their_final_observation() -> None:

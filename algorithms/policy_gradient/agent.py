@@ -181,8 +181,8 @@ class A2CAgent(PolicyGradientAgent):
     have one meaning for both. The gradients are then equal, as long as no remote
     workers play: PPO's act one update behind the learner, A2C's wait for it.
     What remains is the value of the reported `policy_loss`: the mean of
-    -log pi * A here, of -(pi / pi_old) * A there. With several minibatches a batch they differ, because PPO weighs by
-    the ratio to the policy that acted.
+    -log pi * A here, of -(pi / pi_old) * A there. With several minibatches a
+    batch they differ, because PPO weighs by the ratio to the policy that acted.
 
     Source: Mnih et al. (2016), arXiv:1602.01783. Deviations: all users step
     together, advantages are standardised by default, Adam instead of RMSProp.

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from algorithms.command import FAILED, INTERRUPTED, fail, mistakes
+from algorithms.command import FAILED, INTERRUPTED, fail, mistakes, sentence
 
 if TYPE_CHECKING:
     from algorithms.comparison.plan import Comparison, Job
+    from algorithms.comparison.report import Line
     from algorithms.comparison.runs import Ended
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -52,7 +53,8 @@ def main(
     left = [job for job in comparison.jobs if job.name not in kept]
     with mistakes():
         ended = run(comparison, left, folder, workers or os.cpu_count() or 1) if left else {}
-    conclude(comparison, folder, ended)
+    with mistakes():
+        conclude(comparison, folder, ended)
 
 
 def run(comparison: Comparison, jobs: list[Job], folder: Path, workers: int) -> dict[str, Ended]:
@@ -81,8 +83,14 @@ def run(comparison: Comparison, jobs: list[Job], folder: Path, workers: int) -> 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Refuse a second comparison in the same folder while the block runs."""
-    (folder / "runs").mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    try:
+        (folder / "runs").mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise ValueError(
+            f"cannot write to {folder}: {_reason(error)}; choose another --out"
+        ) from None
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -93,23 +101,48 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def conclude(comparison: Comparison, folder: Path, ended: dict[str, Ended]) -> None:
-    """The table, the picture and the numbers of all finished runs; status 1 if one failed."""
-    from algorithms.comparison.plots import draw
-    from algorithms.comparison.report import as_text, gather, to_json
-    from algorithms.run import write_whole
+    """The table, the picture and the numbers of all finished runs; status 1 if one failed.
+
+    Raises:
+        ValueError: a finished run is damaged, or the folder cannot be written.
+    """
+    from algorithms.comparison.report import gather
 
     lines = gather(comparison, folder / "runs")
     failed = {name: each for name, each in ended.items() if each.status == "failed"}
     if lines:
-        objects = to_json(comparison, lines)
-        write_whole(folder / "compare.json", json.dumps(objects, indent=2, allow_nan=False) + "\n")
-        draw(comparison, lines, folder)
-        print(as_text(comparison, objects))
+        try:
+            print(write(comparison, lines, folder))
+        except OSError as error:
+            raise ValueError(
+                f"cannot write compare.json and compare.png to {folder}: {_reason(error)}; "
+                "the runs are kept, so mend that and give the same command again"
+            ) from None
     for name, each in failed.items():
         print(f"{name} failed: {each.message}", flush=True)
     if failed:
         fail(f"{len(failed)} of {len(comparison.jobs)} runs failed; see above", FAILED)
     print(f"{folder}: compare.json, compare.png and {len(comparison.jobs)} runs")
+
+
+def write(comparison: Comparison, lines: list[Line], folder: Path) -> str:
+    """Write the numbers and the picture.
+
+    Returns:
+        The table.
+    """
+    from algorithms.comparison.plots import draw
+    from algorithms.comparison.report import as_text, to_json
+    from algorithms.run import write_whole
+
+    objects = to_json(comparison, lines)
+    write_whole(folder / "compare.json", json.dumps(objects, indent=2, allow_nan=False) + "\n")
+    draw(comparison, lines, folder)
+    return as_text(comparison, objects)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or sentence(error)
 
 
 if __name__ == "__main__":

@@ -143,9 +143,10 @@ class EvaluationResult:
                 if name.startswith(_TOTAL)
             }
             return cls(found["returns"], found["lengths"], totals, backend)
-        except (OSError, KeyError, ValueError, BadZipFile) as error:
+        except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
             raise ValueError(
-                f"{path} is no whole evaluation ({type(error).__name__}); evaluate again"
+                f"{path} is no whole evaluation ({type(error).__name__}); "
+                "remove that run's folder to run it anew"
             ) from None
 
     def minus(self, other: EvaluationResult) -> dict[str, Estimate]:

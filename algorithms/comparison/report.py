@@ -104,13 +104,36 @@ def _line(comparison: Comparison, folder: Path, label: str, environment: str) ->
     ]
     if not jobs:
         return None
-    results = [json.loads((folder / job.name / "result.json").read_text()) for job in jobs]
+    results = [_result(folder / job.name / "result.json") for job in jobs]
     evaluations = [
         EvaluationResult.load(folder / job.name / "evaluation.npz", result["backend"])
         for job, result in zip(jobs, results, strict=True)
     ]
     published = comparison.published(label, environment)
     return Line(label, environment, tuple(jobs), tuple(results), tuple(evaluations), published)
+
+
+_KEYS = {"environment", "backend", "env_steps", "train_cpu_seconds", "evaluation"}
+"""What is taken from `result.json`."""
+
+
+def _result(path: Path) -> dict[str, Any]:
+    """What a run came to.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        whole = isinstance(found, dict) and found.keys() >= _KEYS
+    except (OSError, ValueError):
+        whole = False
+    if not whole:
+        raise ValueError(
+            f"{path} is no whole result of a run; remove that run's folder to run it anew"
+        )
+    result: dict[str, Any] = found
+    return result
 
 
 def to_json(comparison: Comparison, lines: list[Line]) -> list[dict[str, Any]]:
@@ -168,8 +191,9 @@ def as_text(comparison: Comparison, objects: list[dict[str, Any]]) -> str:
 
 
 EXPLANATION = """\
-return: of a session, undiscounted, with the 95 % interval of Student's t over seeds, or over users
-  (*) where there is one run. Every policy met the same users and luck.
+return: of a session, undiscounted, with the 95 % interval of Student's t over seeds, or of the
+  normal approximation over users (*) where there is one run. Every policy met the same users and
+  luck.
 difference: paired by user, with the 95 % interval and p of a t-test in which both seeds and users
   are draws from many; over users alone where there is one run. Not corrected for several lines."""
 

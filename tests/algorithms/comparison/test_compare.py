@@ -15,6 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from algorithms.compare import app
+from algorithms.comparison.plan import load_comparison
+from algorithms.comparison.runs import Ended, perform
 
 
 def test_an_unknown_algorithm_ends_before_anything_starts(write, tmp_path: Path) -> None:
@@ -53,6 +55,61 @@ def test_two_comparisons_do_not_share_a_folder(write, tmp_path: Path) -> None:
         result = CliRunner().invoke(app, [str(write()), "--out", str(out)])
     assert result.exit_code == 2
     assert f"another comparison runs in {out}" in result.stderr
+
+
+def refused(file: Path, out: Path) -> str:
+    result = CliRunner().invoke(app, [str(file), "--out", str(out)])
+    assert result.exit_code == 2, result.output
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    return result.stderr
+
+
+@pytest.mark.parametrize(
+    ("taken", "reason"),
+    [("", "Not a directory"), ("runs", "File exists"), (".lock/folder", "Is a directory")],
+)
+def test_a_folder_that_cannot_be_written_is_one_sentence(
+    write, tmp_path: Path, taken: str, reason: str
+) -> None:
+    out = tmp_path / "out"
+    path = out / taken
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("something else")
+    assert refused(write(), out) == f"cannot write to {out}: {reason}; choose another --out\n"
+
+
+@pytest.fixture
+def played(write, tmp_path: Path) -> tuple[Path, Path]:
+    """The file of a comparison of one baseline, and its folder with that run finished."""
+    file, out = write(entries=[{"algorithm": "random"}]), tmp_path / "out"
+    (job,) = load_comparison(file).jobs
+    assert perform(job, out / "runs", tmp_path / "stop") == Ended("finished")
+    return file, out
+
+
+@pytest.mark.parametrize("name", ["evaluation.npz", "result.json"])
+def test_a_damaged_run_is_one_sentence(played: tuple[Path, Path], name: str) -> None:
+    file, out = played
+    path = out / "runs" / "random-interest_evolution" / name
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"[]", b"{}", b""):
+        path.write_bytes(damaged)
+        said = refused(file, out)
+        assert str(path) in said
+        assert said.endswith("; remove that run's folder to run it anew\n")
+    path.write_bytes(whole)
+    assert CliRunner().invoke(app, [str(file), "--out", str(out)]).exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["compare.json", "compare.png"])
+def test_results_that_cannot_be_written_are_one_sentence(
+    played: tuple[Path, Path], name: str
+) -> None:
+    file, out = played
+    (out / name).mkdir()
+    said = refused(file, out)
+    assert said.startswith(f"cannot write compare.json and compare.png to {out}: Is a directory;")
+    assert "the runs are kept" in said
 
 
 def compare(file: Path, out: Path) -> subprocess.Popen[str]:

@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot
 from matplotlib.axes import Axes
-from matplotlib.figure import SubFigure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from algorithms.comparison.plan import Comparison
@@ -78,7 +78,18 @@ _LAYOUT: list[Any] = [
 
 
 def draw(comparison: Comparison, lines: Sequence[Line], folder: Path) -> None:
-    """Write `compare.png`: for each environment five panels of curves and the final returns.
+    """Write `compare.png` of the runs in the folder."""
+    figure = picture(comparison, lines, folder / "runs")
+    partial = folder / ".compare.partial.png"
+    try:
+        figure.savefig(partial, dpi=110)
+    finally:
+        pyplot.close(figure)
+    partial.replace(folder / "compare.png")
+
+
+def picture(comparison: Comparison, lines: Sequence[Line], runs: Path) -> Figure:
+    """For each environment five panels of curves and the final returns; to be closed.
 
     Curves are means over seeds with Student's 95 % band.
     """
@@ -93,11 +104,8 @@ def draw(comparison: Comparison, lines: Sequence[Line], folder: Path) -> None:
     parts = figure.subfigures(len(environments), 1, hspace=0.04, squeeze=False)
     for part, environment in zip(parts[:, 0], environments, strict=True):
         chosen = [line for line in lines if line.environment == environment]
-        _environment(part, comparison, environment, chosen, styles, folder / "runs")
-    partial = folder / ".compare.partial.png"
-    figure.savefig(partial, dpi=110)
-    pyplot.close(figure)
-    partial.replace(folder / "compare.png")
+        _environment(part, comparison, environment, chosen, styles, runs)
+    return figure
 
 
 def _styles(comparison: Comparison, lines: Sequence[Line]) -> dict[str, Style]:

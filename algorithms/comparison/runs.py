@@ -20,6 +20,9 @@ from algorithms.run import RunError, create_run, read_run, versions, write_whole
 from envs.registry import make_simulator
 
 _BASELINE, _RESULT, _EVALUATION = "baseline.json", "result.json", "evaluation.npz"
+_LEFT = {f".{_BASELINE}.partial"}
+"""All that a baseline may leave that ended before it wrote what it is."""
+
 _LOOK_EVERY = 0.2
 
 
@@ -70,10 +73,16 @@ def is_finished(job: Job, folder: Path) -> bool:
     """Whether the folder of a run holds its result.
 
     Raises:
-        ConfigError: another run stands there, which is not overwritten.
+        ConfigError: another run stands there, which is not overwritten; or it cannot be read.
     """
     path = folder / job.name
-    if not path.exists():
+    try:
+        if not path.exists():
+            return False
+        hardly_begun = job.config is None and {entry.name for entry in path.iterdir()} <= _LEFT
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}; choose another --out") from None
+    if hardly_begun:
         return False
     if job.config is None:
         try:
@@ -153,10 +162,11 @@ def _play(job: Job, path: Path, stop: StopFile) -> None:
     found = evaluate_policy(policy, job.world, plan.users, plan.seed, tick=stop.check)
     clock.charge("eval", exact=True)
     path.mkdir(parents=True, exist_ok=True)
+    # First of all, so that whatever ends this run leaves a folder that can be continued.
+    write_whole(path / _BASELINE, json.dumps(job.settings(), indent=2) + "\n")
     policy.info["world"] = job.world
     policy.save(path / "policy")
     found.save(path / _EVALUATION)
-    write_whole(path / _BASELINE, json.dumps(job.settings(), indent=2) + "\n")
     result: dict[str, Any] = {
         "algorithm": job.algorithm,
         "environment": str(job.world["name"]),

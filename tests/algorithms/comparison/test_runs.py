@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
 
 from algorithms.comparison import runs
 from algorithms.comparison.plan import Comparison, load_comparison
-from algorithms.comparison.plots import convergence, cumulative_reward, draw
+from algorithms.comparison.plots import convergence, cumulative_reward, draw, picture
 from algorithms.comparison.report import as_text, gather, number, to_json
 from algorithms.comparison.runs import Ended, StopFile, is_finished, perform
 from algorithms.evaluation import EvaluationResult
@@ -53,17 +54,20 @@ def test_a_run_is_a_run_folder(finished) -> None:
         assert policy.info["world"]["name"] == "interest_evolution"
 
 
-def test_every_policy_meets_the_same_users(finished) -> None:
-    comparison, folder = finished
-    first, second, _ = (
-        EvaluationResult.load(folder / "runs" / job.name / "evaluation.npz", "torch")
-        for job in comparison.jobs
-    )
-    line = gather(comparison, folder / "runs")[0]
-    expected = [first.returns.mean(), second.returns.mean()]
-    assert sorted(line.returns.mean(axis=1)) == sorted(
-        expected if line.seeds else [line.returns.mean()]
-    )
+def test_every_policy_meets_the_same_users(write, tmp_path: Path) -> None:
+    entries = [{"algorithm": "random"}, {"algorithm": "random", "label": "another"}]
+
+    def returns(seed: int) -> list[list[float]]:
+        comparison = load_comparison(write(entries=entries), [f"evaluate.seed={seed}"])
+        folder = tmp_path / str(seed)
+        for job in comparison.jobs:
+            assert perform(job, folder, tmp_path / "stop") == Ended("finished")
+        return [line.returns[0].tolist() for line in gather(comparison, folder)]
+
+    first, second = returns(1)
+    assert first == second
+    other, _ = returns(2)
+    assert other != first
 
 
 def test_another_run_in_the_folder_is_not_overwritten(finished, tmp_path: Path) -> None:
@@ -74,9 +78,51 @@ def test_another_run_in_the_folder_is_not_overwritten(finished, tmp_path: Path) 
     fewer = load_comparison(folder / "small.yaml", ["evaluate.users=9"])
     with pytest.raises(ConfigError, match=r"was run with evaluate\.users 20, now 9"):
         is_finished(fewer.jobs[-1], folder / "runs")
-    (tmp_path / comparison.jobs[-1].name).mkdir()
+    foreign = tmp_path / comparison.jobs[-1].name / "thesis.tex"
+    foreign.parent.mkdir()
+    foreign.touch()
     with pytest.raises(ConfigError, match="is no run of 'random'"):
         is_finished(comparison.jobs[-1], tmp_path)
+
+
+def test_a_file_in_place_of_a_run_is_a_sentence(finished, tmp_path: Path) -> None:
+    comparison, _ = finished
+    for job in comparison.jobs:
+        (tmp_path / job.name).touch()
+        with pytest.raises(ValueError, match=r"Not a directory; choose another|it is no folder"):
+            is_finished(job, tmp_path)
+
+
+@pytest.mark.parametrize("left", [[], [".baseline.json.partial"]])
+def test_a_baseline_that_had_hardly_begun_begins_anew(
+    finished, tmp_path: Path, left: list[str]
+) -> None:
+    comparison, _ = finished
+    job = comparison.jobs[-1]
+    (tmp_path / job.name).mkdir()
+    for name in left:
+        (tmp_path / job.name / name).touch()
+    assert not is_finished(job, tmp_path)
+    assert perform(job, tmp_path, tmp_path / "stop") == Ended("finished")
+    assert is_finished(job, tmp_path)
+
+
+@pytest.mark.parametrize("kind", [Policy, EvaluationResult])
+def test_a_baseline_that_failed_is_run_again(
+    finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type
+) -> None:
+    comparison, _ = finished
+    job = comparison.jobs[-1]
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(kind, "save", full)
+        assert perform(job, tmp_path, tmp_path / "stop").status == "failed"
+    assert not is_finished(job, tmp_path)
+    assert perform(job, tmp_path, tmp_path / "stop") == Ended("finished")
+    assert is_finished(job, tmp_path)
 
 
 def test_a_stopped_run_continues_from_its_checkpoint(
@@ -166,6 +212,8 @@ def test_the_table_has_a_line_for_each(finished) -> None:
     assert " 2,048 " in learned
     assert learned.endswith("174.5")
     assert "]*" in next(row for row in rows if row.startswith("  random"))
+    explanation = " ".join(" ".join(rows).split())
+    assert "Student's t over seeds, or of the normal approximation over users (*)" in explanation
 
 
 def test_runs_that_failed_leave_the_others_on_the_table(finished, tmp_path: Path) -> None:
@@ -182,6 +230,31 @@ def test_the_picture_is_drawn(finished) -> None:
     comparison, folder = finished
     draw(comparison, gather(comparison, folder / "runs"), folder)
     assert (folder / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_panel_has_its_title_and_data(finished) -> None:
+    comparison, folder = finished
+    lines = gather(comparison, folder / "runs")
+    figure = picture(comparison, lines, folder / "runs")
+    panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    pyplot.close(figure)
+    assert sorted(panels) == [
+        "click rate",
+        "cumulative reward of all users",
+        "final return, 95 % interval, 2 seeds",
+        "mean predicted value",
+        "return of the sessions played in training",
+        "share of slates that explore",
+    ]
+    final = panels.pop("final return, 95 % interval, 2 seeds")
+    means = [container.lines[0].get_xdata()[0] for container in final.containers]
+    assert means == [line.mean_return.mean for line in reversed(lines)]
+    for title, axes in panels.items():
+        curve = next(line for line in axes.lines if not line.get_label().startswith("_"))
+        assert curve.get_label() == "SlateQ", title
+        assert len(curve.get_ydata()) > 1, title
+        assert np.isfinite(curve.get_ydata()).all(), title
+        assert max(curve.get_xdata()) == 2048, title
 
 
 def test_cumulative_reward_counts_every_step() -> None:

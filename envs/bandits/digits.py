@@ -89,7 +89,7 @@ def _digits() -> tuple[Tensor, Tensor]:
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             "digits_bandit needs scikit-learn, which brings the images and is not installed; "
-            "run: pip install scikit-learn==1.9.1"
+            'run: pip install "scikit-learn>=1.5"'
         ) from None
     pixels, digits = load_digits(return_X_y=True)
     images = torch.from_numpy(np.asarray(pixels, dtype=np.float64)) / _DARKEST

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -62,8 +64,8 @@ class DriftingBandit(Bandit):
     ) -> None:
         """Parameters of the world; see the class."""
         super().__init__(num_arms, number("anonymous", 0, 1), (0, 1), session_steps)
-        if drift < 0:
-            raise ValueError(f"drift is {drift}; a standard deviation is not negative")
+        if not 0 <= drift < math.inf:
+            raise ValueError(f"drift is {drift}; a standard deviation is finite and not negative")
         generator = torch.Generator().manual_seed(problem_seed)
         start = torch.rand((1, num_arms), generator=generator, dtype=torch.float64)
         shape = (session_steps - 1, num_arms)

@@ -21,6 +21,9 @@ from torch import Tensor
 
 from envs.boredom.world import Boredom
 
+_MOST_VALUES = 1e8
+"""Action values that are computed at most, S * G * A * T."""
+
 
 class Plan(NamedTuple):
     """The best policy of those that know the levels of boredom.
@@ -121,4 +124,11 @@ def _check_small(world: Boredom) -> None:
             f"the catalogue is '{world.catalogue}', slate_size {world.slate_size} and "
             f"taste_stddev {world.taste_stddev}; the optimum can be computed with the catalogue "
             "'genres', slate_size 1 and taste_stddev 0"
+        )
+    states = (world.boredom_levels + 1) ** world.num_genres
+    if states * world.num_genres * world.age_groups * world.time_budget > _MOST_VALUES:
+        raise ValueError(
+            f"{world.num_genres} genres of {world.boredom_levels + 1} levels of boredom make "
+            f"{states:,} states, too many for a value of each genre, age group and step; lower "
+            "num_genres or boredom_levels, or age_groups or time_budget"
         )

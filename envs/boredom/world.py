@@ -127,10 +127,10 @@ class Boredom(World):
             boredom_rise=(boredom_rise, 1),
             time_budget=(time_budget, 1),
         )
-        if not 0 <= impatience <= 1 or taste_stddev < 0 or aversion < 0:
+        if not (0 <= impatience <= 1 and 0 <= taste_stddev < math.inf and 0 <= aversion < math.inf):
             raise ValueError(
                 f"impatience is {impatience}, taste_stddev {taste_stddev} and aversion "
-                f"{aversion}; impatience lies in [0, 1] and the others are not negative"
+                f"{aversion}; impatience lies in [0, 1] and the others are finite and not negative"
             )
         self.slate_size, self.num_genres, self.age_groups = slate_size, num_genres, age_groups
         self.catalogue, self.taste_stddev = catalogue, taste_stddev

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -110,7 +111,7 @@ def test_the_image_shows_what_the_arm_says() -> None:
 
 def test_digits_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ImportError, match="run: pip install scikit-learn"):
+    with pytest.raises(ImportError, match=r'run: pip install "scikit-learn>=1.5"'):
         DigitsBandit()
 
 
@@ -176,6 +177,8 @@ def test_sessions_last_as_many_rounds_as_asked(name: str) -> None:
         ("wheel_bandit", {"noise_stddev": -1.0}, "noise_stddev is -1"),
         ("wheel_bandit", {"delta": 1.5}, "delta is 1.5"),
         ("drifting_bandit", {"drift": -0.1}, "drift is -0.1"),
+        ("drifting_bandit", {"drift": math.nan}, "drift is nan"),
+        ("drifting_bandit", {"drift": math.inf}, "drift is inf"),
     ],
 )
 def test_impossible_problems_are_refused(

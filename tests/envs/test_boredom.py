@@ -164,6 +164,12 @@ def test_the_history_keeps_what_decides_the_levels() -> None:
         ({"boredom_rise": 0}, "boredom_rise is 0"),
         ({"time_budget": 0}, "time_budget is 0"),
         ({"impatience": 1.5}, "impatience lies in"),
+        ({"impatience": math.nan}, "impatience is nan"),
+        ({"taste_stddev": -1.0}, "taste_stddev -1.0 and .* the others are finite"),
+        ({"taste_stddev": math.nan}, "taste_stddev nan and .* the others are finite"),
+        ({"taste_stddev": math.inf}, "taste_stddev inf and .* the others are finite"),
+        ({"aversion": math.nan}, "aversion nan; .* the others are finite"),
+        ({"aversion": math.inf}, "aversion inf; .* the others are finite"),
         ({"slate_size": 11}, "only 10 candidates"),
         ({"choice_model": "random"}, "unknown choice model 'random'"),
     ],
@@ -268,3 +274,15 @@ def test_looking_ahead_pays() -> None:
 def test_large_instances_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="slate_size 1 and taste_stddev 0"):
         optimal(Boredom(**{**SMALL, **change}))  # type: ignore[arg-type]
+
+
+def test_too_many_states_are_refused() -> None:
+    world = Boredom(**{**SMALL, "num_genres": 24})  # type: ignore[arg-type]
+    # 5^24 states.
+    with pytest.raises(ValueError, match=r"make 59,604,644,775,390,625 states, .*lower num_genres"):
+        optimal(world)
+    # 125 states * 3 genres * 3 age groups * 88,889 steps = 100,000,125 values.
+    long = Boredom(**SMALL, time_budget=88_889)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"make 125 states, .* or time_budget"):
+        myopic(long)
+    assert len(all_levels(Boredom(**SMALL, time_budget=88_888))) == 125  # type: ignore[arg-type]

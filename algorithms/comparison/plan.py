@@ -32,7 +32,7 @@ from algorithms.layers import (
 from algorithms.registry import agent_names, algorithm_names, nearest
 from envs.registry import make_simulator
 
-DECIDED = ("algorithm", "env", "seed", "workers", "evaluate")
+DECIDED = ("algorithm", "env", "seed", "workers", "train.torch_threads", "evaluate")
 """Keys of a run's config that the comparison itself decides."""
 
 
@@ -272,13 +272,16 @@ def nested(where: str, key: str, value: Any) -> Plain:
         ConfigError: the comparison itself decides the key.
     """
     parts = key.split(".")
-    if parts[0] in DECIDED or not all(parts):
-        hint = "use 'env' of the entry or 'environments'" if parts[0] == "env" else "remove it"
-        raise ConfigError(f"{where}: set has the key '{key}', which the comparison decides; {hint}")
     data: Any = value
     for part in reversed(parts):
         data = {part: data}
     found: Plain = data
+    for leaf, _ in _flat("", found):
+        if not all(parts) or any(f"{leaf}.".startswith(f"{decided}.") for decided in DECIDED):
+            hint = "use 'env' of the entry or 'environments'" if parts[0] == "env" else "remove it"
+            raise ConfigError(
+                f"{where}: set has the key '{leaf}', which the comparison decides; {hint}"
+            )
     return found
 
 

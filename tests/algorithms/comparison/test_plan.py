@@ -138,6 +138,18 @@ def test_differences_are_to_the_first_entry_if_nothing_is_said(write) -> None:
             "set has the key 'seed', which the comparison decides",
         ),
         (
+            {"entries": [{**SLATEQ, "set": {"train.torch_threads": 4}}], "against": None},
+            "set has the key 'train.torch_threads', which the comparison decides",
+        ),
+        (
+            {"set": {"train": {"users": 16, "torch_threads": 4}}},
+            "set has the key 'train.torch_threads', which the comparison decides",
+        ),
+        (
+            {"set": {"evaluate": {"users": 4}}},
+            "set has the key 'evaluate.users', which the comparison decides",
+        ),
+        (
             {"entries": [{**SLATEQ, "set": {"env.slate_size": 1}}], "against": None},
             "use 'env' of the entry",
         ),
@@ -152,6 +164,14 @@ def test_differences_are_to_the_first_entry_if_nothing_is_said(write) -> None:
         (
             {"environments": ["CartPole-v1"]},
             "'SlateQ' on CartPole-v1: this world declares no appeal",
+        ),
+        (
+            {
+                "environments": [{"name": "interest_evolution", "num_candidates": 50}],
+                "entries": [{"algorithm": "dqn", "set": {"dqn.actions": "slates"}}],
+                "against": None,
+            },
+            "50 candidates make 19,600 slates of 3",
         ),
         (
             {"environments": ["Pendulum-v1"]},

@@ -72,10 +72,11 @@ def forget(log: Log, user: str, target: Path) -> tuple[int, int]:
     import numpy as np
 
     from offline.copying import copy
-    from offline.log import LogError
+    from offline.log import COLUMNS, LogError
 
     gone = rows = 0
-    for batch in log.batches(columns=("user_id",)):
+    # All columns, or the copy would leave rows out that only it finds faulty.
+    for batch in log.batches(columns=tuple(COLUMNS)):
         gone += int((batch["user_id"] == user).sum())
         rows += len(batch)
     if not gone:

@@ -220,6 +220,15 @@ def test_a_user_is_forgotten(tmp_path: Path, format: str) -> None:
     assert found.exit_code == 2 and "has no rows of that user among its 9" in found.stderr
 
 
+def test_nobody_is_forgotten_in_a_log_with_faults(tmp_path: Path) -> None:
+    put(tmp_path / "log", lambda lines: lines[0].update(reward="1"))
+    words = [str(tmp_path / "log"), "--user", "u2", "--out", str(tmp_path / "copy")]
+    found = CliRunner().invoke(forget, words)
+    assert found.exit_code == 2
+    assert "part.jsonl:1: 'reward' is \"1\"; it must be a number" in found.stderr
+    assert not (tmp_path / "copy").exists()
+
+
 def test_a_user_with_a_pseudonym_is_forgotten(tmp_path: Path) -> None:
     key = Pseudonyms(b"0123456789abcdef")
     header = Header(SPEC, HISTORY, "watch_time", "simulated", pseudonyms=key.mark)

@@ -16,7 +16,7 @@ from algorithms.environment import World
 from algorithms.evaluation import CHUNK, one_thread, steps_of_sessions
 from algorithms.policy import Policy
 from envs.registry import make_simulator
-from offline.log import Header, LogWriter, Pseudonyms
+from offline.log import Header, LogError, LogWriter, Pseudonyms
 from offline.recording import Acting, rows_of
 
 
@@ -108,10 +108,21 @@ def play(task: Task, target: Target, world: World, seed: int, to: Destination) -
     numbers = np.broadcast_to(np.arange(len(steps))[:, None], kept.shape)
     rows = rows_of(steps, kept, sessions, numbers, target.acting)
     name = f"part-{task.number:06d}"
-    with LogWriter(to.folder, to.header, name=name, format=to.format) as writer:
-        writer.write(rows)
+    _remove(to.folder, name)  # what a worker left that died, and whose task is done again
+    try:
+        with LogWriter(to.folder, to.header, name=name, format=to.format) as writer:
+            writer.write(rows)
+    except KeyboardInterrupt:
+        _remove(to.folder, name)  # it may end within a session
+        raise
     begins = np.flatnonzero(rows["step"] == 0)
     return Played(np.add.reduceat(rows["reward"].astype(np.float64), begins), len(rows))
+
+
+def _remove(folder: Path, name: str) -> None:
+    """Take away what a task has written."""
+    for shard in folder.glob(f"{name}-*"):
+        shard.unlink()
 
 
 def play_all(
@@ -134,6 +145,9 @@ def play_all(
 
     Yields:
         Tasks as they end.
+
+    Raises:
+        LogError: the disk is full, or a worker was lost, again and again.
     """
     if workers:
         yield from _on_ray(tasks, targets, world, seed, to, workers)
@@ -151,7 +165,7 @@ def _on_ray(
     workers: int,
 ) -> Iterator[tuple[Task, Played]]:
     import ray
-    from ray.exceptions import RayTaskError
+    from ray.exceptions import RayError, RayTaskError
 
     remote: Callable[..., Any] = ray.remote(num_cpus=1)(play).remote
     shared = [ray.put(target) for target in targets]
@@ -166,6 +180,12 @@ def _on_ray(
             yield running.pop(done), ray.get(done)
     except RayTaskError as error:
         raise error.cause from None
+    except RayError as error:
+        reason = str(error).partition("\n")[0].partition(".")[0]
+        raise LogError(
+            f"a worker of Ray was lost ({reason}); the sessions in {to.folder} are whole, but "
+            "not all; record into a new folder"
+        ) from None
     finally:
         for reference in running:
             ray.cancel(reference, force=True)

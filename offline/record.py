@@ -82,6 +82,7 @@ def prepare(
     from offline.playing import Target
     from offline.recording import Acting
 
+    arms = _arms(names)
     loaded = {name: load(name) for name in names}
     runs = {name: policy for name, policy in loaded.items() if policy is not None}
     _, world = world_for(next(iter(runs), names[0]), backend, overrides)
@@ -98,10 +99,25 @@ def prepare(
     found = []
     for name, trained in loaded.items():
         policy = trained or baseline(name, simulator.spec, simulator.history, simulator.slate_size)
-        arm = Path(name).name if len(loaded) > 1 else ""
-        found.append(Target(policy, Acting(policy.algorithm, str(policy.version), arm)))
+        found.append(Target(policy, Acting(policy.algorithm, str(policy.version), arms[name])))
     _explore(found, epsilon, temperature)
     return found, world
+
+
+def _arms(names: list[str]) -> dict[str, str]:
+    """Arms by the names of policies; a single one has none."""
+    if len(names) == 1:
+        return {names[0]: ""}
+    owners: dict[str, str] = {}
+    for name in names:
+        arm = Path(name).name
+        if arm in owners:
+            raise ValueError(
+                f"'{owners[arm]}' and '{name}' would both be arm '{arm}' of the log; name each "
+                "policy once, in folders with names of their own, or record them into two logs"
+            )
+        owners[arm] = name
+    return {name: arm for arm, name in owners.items()}
 
 
 def _explore(targets: list[Target], epsilon: float | None, temperature: float | None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ray.exceptions import WorkerCrashedError
 from typer.testing import CliRunner
 
 from algorithms.core.agent import Exploration
@@ -20,7 +21,7 @@ from algorithms.slateq import SlateQAgent, SlateQSettings
 from algorithms.train import app as train
 from envs.history import History
 from envs.registry import make_simulator
-from offline.log import COLUMNS, LogError, Rows, concatenate, open_log
+from offline.log import COLUMNS, LogError, LogWriter, Rows, concatenate, open_log
 from offline.log.sessions import starts
 from offline.playing import Destination, Target, play, play_all, tasks_of
 from offline.record import app
@@ -118,14 +119,17 @@ def test_the_history_follows_from_the_log(tmp_path: Path) -> None:
         torch.testing.assert_close(found[:-1, 0], tensors["history"][part])
 
 
-def test_the_log_does_not_depend_on_the_workers(tmp_path: Path, cluster: None) -> None:
+def random_target() -> Target:
     simulator = make_simulator("boredom", 1)
     policy = baseline("random", simulator.spec, simulator.history, 3)
+    return Target(policy, Acting("random", "0"))
+
+
+def test_the_log_does_not_depend_on_the_workers(tmp_path: Path, cluster: None) -> None:
     world = {"name": "boredom", "backend": "torch"}
     for workers in (0, 2):
         to = Destination(tmp_path / str(workers), header_of(world), "json", None)
-        targets = [Target(policy, Acting("random", "0"))]
-        list(play_all(tasks_of(1, 1100), targets, world, 3, to, workers))
+        list(play_all(tasks_of(1, 1100), [random_target()], world, 3, to, workers))
     here, there = (sorted((tmp_path / name).iterdir()) for name in ("0", "2"))
     assert [file.name for file in here] == [file.name for file in there]
     assert len(here) == 4  # 1,100 users are three chunks of 500, and a header
@@ -133,10 +137,7 @@ def test_the_log_does_not_depend_on_the_workers(tmp_path: Path, cluster: None) -
 
 
 def test_sessions_do_not_depend_on_how_many_there_are(tmp_path: Path) -> None:
-    simulator = make_simulator("boredom", 1)
-    policy = baseline("random", simulator.spec, simulator.history, 3)
-    world = {"name": "boredom"}
-    target = Target(policy, Acting("random", "0"))
+    target, world = random_target(), {"name": "boredom"}
     for users in (20, 40):
         to = Destination(tmp_path / str(users), header_of(world), "json", None)
         (task,) = tasks_of(1, users)
@@ -179,6 +180,8 @@ def test_ids_are_hashed_where_a_key_is_given(tmp_path: Path) -> None:
         (["random", "--epsilon", "0.1"], "'random' always explores in its own way"),
         (["click_maximiser", "--epsilon", "2"], "epsilon is 2.0; it is a probability"),
         (["click_maximiser", "--temperature", "-1"], "temperature is -1.0; it must be finite"),
+        (["random", "random"], "'random' and 'random' would both be arm 'random' of the log"),
+        (["a/p", "b/p/"], "'a/p' and 'b/p/' would both be arm 'p' of the log"),
         (["random", "--format", "csv"], "format is 'csv'; allowed are: json, parquet"),
         (
             ["random", "--set", "env.name=Pendulum-v1"],
@@ -270,10 +273,48 @@ def test_an_unknown_recorder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_worker_that_cannot_write_says_so(tmp_path: Path, cluster: None, workers: int) -> None:
     (tmp_path / "file").touch()
-    simulator = make_simulator("boredom", 1)
-    policy = baseline("random", simulator.spec, simulator.history, 3)
     world = {"name": "boredom"}
     to = Destination(tmp_path / "file", header_of(world), "json", None)
-    targets = [Target(policy, Acting("random", "0"))]
     with pytest.raises(LogError, match=r"^cannot go on writing to .*file: (File|Not)"):
-        list(play_all(tasks_of(1, 5), targets, world, 3, to, workers))
+        list(play_all(tasks_of(1, 5), [random_target()], world, 3, to, workers))
+
+
+def test_an_interrupted_task_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, world = random_target(), {"name": "boredom"}
+    to = Destination(tmp_path, header_of(world), "json", None)
+    first, second = tasks_of(1, 600)
+    play(first, target, world, 3, to)
+    write = LogWriter.write
+
+    def interrupted(self: LogWriter, rows: Rows) -> None:
+        write(self, rows.take(slice(7)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LogWriter, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        play(second, target, world, 3, to)
+    assert {file.name for file in tmp_path.iterdir()} == {"log.json", "part-000000-00000.jsonl"}
+
+
+def test_a_task_may_be_played_again(tmp_path: Path) -> None:
+    target, world = random_target(), {"name": "boredom"}
+    to = Destination(tmp_path, header_of(world), "json", None)
+    (task,) = tasks_of(1, 5)
+    once = play(task, target, world, 3, to)
+    again = play(task, target, world, 3, to)
+    assert (once.returns == again.returns).all() and len(read(tmp_path)) == again.rows
+
+
+def test_a_lost_worker_is_one_sentence(
+    tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(reference: object) -> None:
+        raise WorkerCrashedError
+
+    monkeypatch.setattr("ray.get", lost)
+    world = {"name": "boredom"}
+    to = Destination(tmp_path, header_of(world), "json", None)
+    with pytest.raises(LogError, match=r"^a worker of Ray was lost \(The worker died[^.]*\); the"):
+        list(play_all(tasks_of(1, 5), [random_target()], world, 3, to, 1))

@@ -174,8 +174,8 @@ class LogWriter:
         """Add rows.
 
         Raises:
-            LogError: they hold impossible values, or the disk is full; what was
-                written before stays readable.
+            LogError: they hold impossible values, the disk is full, or another writer
+                had this one's name; what was written before stays readable.
         """
         if not len(rows):
             return
@@ -191,6 +191,10 @@ class LogWriter:
     def _write(self, rows: Rows) -> None:
         if self._shard is None:
             path = self.folder / f"{self._name}-{self._shards:05d}{self._suffix}"
+            if path.exists():
+                raise LogError(
+                    f"{path} is there already; give each writer of a log a name of its own"
+                )
             self._shard = self._begin(path)
         self._shard.write(rows)
         self.rows += len(rows)
@@ -204,7 +208,8 @@ class LogWriter:
             yield
         except OSError as error:
             if self._shard is not None:
-                self._shard.rescue()
+                with contextlib.suppress(OSError):  # what it cannot rescue stays as it is
+                    self._shard.rescue()
                 self._shard = None
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise LogError(

@@ -351,6 +351,31 @@ def test_without_space_what_was_written_stays_readable(
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_file_that_cannot_be_rescued_is_one_sentence_too(
+    tmp_path: Path, small_disk: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    small_disk(5_000)  # more than the header, less than the rows
+    monkeypatch.setattr("offline.log.write.os.truncate", failing)
+    with pytest.raises(LogError, match=r"cannot go on writing to .*: File too large"):
+        with LogWriter(tmp_path, HEADER) as writer:
+            writer.write(ROWS)
+
+
+def test_a_second_writer_of_a_name_is_refused(tmp_path: Path) -> None:
+    with LogWriter(tmp_path, HEADER, name="a") as writer:
+        writer.write(ROWS)
+    with pytest.raises(LogError, match=r"a-00000\.jsonl is there already; give each writer"):
+        with LogWriter(tmp_path, HEADER, name="a") as writer:
+            writer.write(ROWS.take(slice(1)))
+    assert (read(tmp_path)["reward"] == ROWS["reward"]).all()
+    with LogWriter(tmp_path, HEADER, name="b") as writer:
+        writer.write(ROWS)
+    assert len(read(tmp_path)) == 24
+
+
 def test_ids_can_be_hashed_with_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = Pseudonyms(b"0123456789abcdef")
     with LogWriter(tmp_path, HEADER, pseudonyms=key) as writer:

@@ -152,7 +152,7 @@ class Logged:
             **columns: as the attributes, in the order of the rows.
 
         Raises:
-            ValueError: two rows for one step, or a step that is missing between two.
+            ValueError: two rows for one step, or a step that is missing, be it the first.
         """
         sessions, places = np.asarray(session), np.asarray(step, np.int64)
         if not len(sessions) == len(places) == len(columns["reward"]):
@@ -163,13 +163,13 @@ class Logged:
         names, number = np.unique(sessions, return_inverse=True)
         order = np.lexsort((places, number))
         number, places = number[order], places[order]
-        _check_steps(names[number], places)
+        begins = np.flatnonzero(np.diff(number, prepend=-1))
+        _check_steps(names[number], places, begins)
         ordered: dict[str, Any] = {
             name: np.asarray(value)[order] if name in COLUMNS and value is not None else value
             for name, value in columns.items()
         }
-        offsets = np.append(np.flatnonzero(np.diff(number, prepend=-1)), len(number))
-        return cls(offsets=offsets, **ordered)
+        return cls(offsets=np.append(begins, len(number)), **ordered)
 
     @classmethod
     def one_step(cls, reward: ArrayLike, **columns: Any) -> Logged:
@@ -184,8 +184,14 @@ def _check_finite(name: str, values: Floats | None) -> None:
         raise ValueError(f"{name} of row {row} is {values[row]}; it must be a finite number")
 
 
-def _check_steps(session: NDArray[Any], step: Ints) -> None:
-    """Refuse sorted rows of which two are one step, or where a step lacks within a session."""
+def _check_steps(session: NDArray[Any], step: Ints, begins: Ints) -> None:
+    """Refuse sorted rows of which two are one step, or where a session lacks a step.
+
+    Args:
+        session: of each row, (R,).
+        step: within it, (R,).
+        begins: first rows of the sessions.
+    """
     fault = (session[1:] == session[:-1]) & (np.diff(step) != 1)
     if fault.any():
         row = int(fault.argmax())
@@ -193,4 +199,10 @@ def _check_steps(session: NDArray[Any], step: Ints) -> None:
         raise ValueError(
             f"session {session[row]} has {what} step {step[row]}; propensities multiply over "
             "all steps of a session, so mend the log first"
+        )
+    late = begins[step[begins] != 0]
+    if len(late):
+        raise ValueError(
+            f"session {session[late[0]]} begins at step {step[late[0]]}; propensities multiply "
+            "over all steps of a session from step 0 on, so mend the log first"
         )

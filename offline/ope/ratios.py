@@ -22,19 +22,28 @@ def log_ratio(log: Logged) -> Floats:
     """Log of target over behaviour probability of each row's slate, (R,); -inf for never.
 
     Raises:
-        Refusal: propensities are missing, impossible, or cover too little.
+        Refusal: propensities are missing, impossible, or cover too little, be it in
+            a slot.
     """
-    return _ratio(log, "behaviour", "target")
+    ratio = _ratio(log, "behaviour", "target")
+    if log.behaviour_slots is not None and log.target_slots is not None:
+        _check_coverage(log.behaviour_slots, _reached(log.target_slots))
+    check_any_shown(ratio)
+    return ratio
 
 
 def slot_log_ratio(log: Logged) -> Floats:
     """The same for each slot given the earlier ones, (R, K)."""
-    return _ratio(log, "behaviour_slots", "target_slots")
+    ratio = _ratio(log, "behaviour_slots", "target_slots")
+    check_any_shown(ratio[:, :1])
+    return ratio
 
 
 def marginal_log_ratio(log: Logged) -> Floats:
     """The same for each slot whatever the others show, (R, K)."""
-    return _ratio(log, "behaviour_marginals", "target_marginals")
+    ratio = _ratio(log, "behaviour_marginals", "target_marginals")
+    check_any_shown(ratio)
+    return ratio
 
 
 def session_log_weight(log: Logged) -> Floats:
@@ -56,27 +65,41 @@ def weights(log_weight: Floats) -> Floats:
     return np.exp(log_weight)
 
 
-def _ratio(log: Logged, behaviour_name: str, target_name: str) -> Floats:
-    behaviour, target = getattr(log, behaviour_name), getattr(log, target_name)
+def check_behaviour(log: Logged, name: str = "behaviour") -> Floats:
+    """The log's own propensities in a column.
+
+    Raises:
+        Refusal: they are missing or impossible.
+    """
     if log.source == "none":
         raise Refusal(
             "the log's propensity source is 'none', so nothing is known of what else could have "
             "been shown; log propensities, or estimate them first"
         )
-    for name, column in ((behaviour_name, behaviour), (target_name, target)):
-        if column is None:
-            raise Refusal(f"the column {name} is missing; give log-probabilities, one a row")
-        _check_logs(name, column)
+    behaviour = _column(log, name)
     if np.isneginf(behaviour).any():
         row = np.argwhere(np.isneginf(behaviour))[0][0]
         raise Refusal(
             f"the propensity of row {row} is 0, yet the row was logged; the logged "
             "propensities are wrong, so no weight can be formed"
         )
+    return behaviour
+
+
+def _ratio(log: Logged, behaviour_name: str, target_name: str) -> Floats:
+    behaviour, target = check_behaviour(log, behaviour_name), _column(log, target_name)
     reached = _reached(target) if target_name == "target_slots" else target
-    _check_support(behaviour, reached)
+    _check_coverage(behaviour, reached)
     ratio: Floats = target - behaviour
     return ratio
+
+
+def _column(log: Logged, name: str) -> Floats:
+    column: Floats | None = getattr(log, name)
+    if column is None:
+        raise Refusal(f"the column {name} is missing; give log-probabilities, one a row")
+    _check_logs(name, column)
+    return column
 
 
 def _reached(target: Floats) -> Floats:
@@ -100,7 +123,7 @@ def _check_logs(name: str, column: Floats) -> None:
         )
 
 
-def _check_support(behaviour: Floats, target: Floats) -> None:
+def _check_coverage(behaviour: Floats, target: Floats) -> None:
     uncovered = uncovered_share(behaviour, target)
     if uncovered > UNCOVERED:
         certain = float((behaviour >= 0).mean())
@@ -109,7 +132,18 @@ def _check_support(behaviour: Floats, target: Floats) -> None:
             f"{uncovered:.1%} of the target's choices would be others, which the log never "
             "tried; log with exploration, or judge a target that agrees there"
         )
-    if np.isneginf(target).all():
+
+
+def check_any_shown(log_ratio: Floats) -> None:
+    """Refuse a target that can have shown nothing of what was logged.
+
+    Args:
+        log_ratio: of what would have to be shown for a weight above 0, any shape.
+
+    Raises:
+        Refusal: all are -inf.
+    """
+    if np.isneginf(log_ratio).all():
         raise Refusal(
             "the target would have shown nothing of what was logged, so all weights are 0; "
             "judge a target that explores, or log one nearer to it"

@@ -10,6 +10,8 @@ from offline.ope.contributions import Contributions
 from offline.ope.estimator import Estimator, Options
 from offline.ope.ragged import Floats
 from offline.ope.ratios import (
+    check_any_shown,
+    check_behaviour,
     log_ratio,
     marginal_log_ratio,
     session_log_weight,
@@ -64,8 +66,14 @@ def _shrinkage(log: Logged, options: Options) -> Contributions:
 
 
 def _pseudo_inverse(log: Logged, options: Options) -> Contributions:
-    log_ratio(log)
+    check_behaviour(log)
     return Contributions(slates.pseudo_inverse(_given(log.pseudo_inverse), log.reward))
+
+
+def _standard(log: Logged, options: Options) -> Contributions:
+    ratio = slot_log_ratio(log)
+    check_any_shown(ratio.sum(1))
+    return Contributions(slates.standard(ratio, log.reward))
 
 
 def _cascade(log: Logged, options: Options) -> Contributions:
@@ -193,7 +201,7 @@ TABLE = (
         "slate IPS: weights of whole slates; unbiased",
         "slates",
         _SLOTS,
-        lambda log, options: Contributions(slates.standard(slot_log_ratio(log), log.reward)),
+        _standard,
     ),
     Estimator(
         "iips",
@@ -217,7 +225,7 @@ TABLE = (
         "pi",
         "pseudo-inverse: the reward is a sum of effects of items in slots",
         "slates",
-        (*_PROPENSITIES, "pseudo_inverse"),
+        ("behaviour", "pseudo_inverse"),
         _pseudo_inverse,
     ),
     Estimator(

@@ -96,6 +96,49 @@ def test_a_slot_after_an_impossible_one_is_no_lack_of_support() -> None:
     assert estimate(found) == 1.0  # (2 * 1 + 0 * 2) / 2
 
 
+SLOTS = {
+    "behaviour_slots": [[np.log(0.5), np.log(0.5)], [np.log(0.5), np.log(0.5)]],
+    "slot_reward": [[1.0, 0.0], [1.0, 1.0]],
+    "slot_q": np.zeros((2, 2)),
+    "slot_v": np.zeros((2, 2)),
+}
+
+
+@pytest.mark.parametrize("name", ["ips", "sips", "rips", "cascade_dr"])
+def test_slates_that_the_target_never_begins_are_refused(name: str) -> None:
+    never = Logged.one_step([1.0, 2.0], target_slots=[[-np.inf, 0.0]] * 2, **SLOTS)
+    with pytest.raises(Refusal, match="the target would have shown nothing of what was logged"):
+        estimator(name)(never)
+
+
+def test_slates_that_the_target_begins_but_never_ends_are_refused_where_whole_ones_count() -> None:
+    begun = Logged.one_step([1.0, 2.0], target_slots=[[0.0, -np.inf]] * 2, **SLOTS)
+    with pytest.raises(Refusal, match="the target would have shown nothing of what was logged"):
+        estimator("sips")(begun)
+    assert estimate(estimator("rips")(begun)) == 2.0  # first slots with weight 2
+
+
+@pytest.mark.parametrize("name", ["ips", "snips", "sips"])
+def test_a_slot_that_the_log_shows_with_certainty_is_no_base_for_another(name: str) -> None:
+    # The whole slate is uncertain, but its first slot is not, and the target differs there.
+    columns = {
+        "behaviour_slots": np.log([[1.0, 0.5], [1.0, 0.5]]),
+        "target_slots": np.log([[0.5, 0.5], [0.5, 0.5]]),
+    }
+    with pytest.raises(Refusal, match=r"in 50\.0% of the rows the log shows one thing"):
+        estimator(name)(Logged.one_step([1.0, 2.0], **columns))
+
+
+def test_the_pseudo_inverse_needs_no_logged_slate_of_the_target() -> None:
+    # The target's slate never occurs, but its items do, each in its slot.
+    columns = {"behaviour": HALF, "target": [-np.inf, -np.inf], "pseudo_inverse": [1.5, -0.5]}
+    assert estimate(estimator("pi")(Logged.one_step([3.0, 5.0], **columns))) == 1.0
+    with pytest.raises(Refusal, match="the propensity of row 0 is 0, yet the row was logged"):
+        estimator("pi")(Logged.one_step([3.0, 5.0], **{**columns, "behaviour": [-np.inf, 0.0]}))
+    with pytest.raises(Refusal, match="the log's propensity source is 'none'"):
+        estimator("pi")(Logged.one_step([3.0, 5.0], **columns, source="none"))
+
+
 def test_other_candidates_are_refused() -> None:
     ids = np.array([["a", "b"], ["c", "d"]])
     check_candidates(ids, ids.copy())
@@ -138,6 +181,8 @@ def test_offsets_name_every_row_once(offsets: list[int]) -> None:
     [
         ([0, 1, 1], "session b has two rows for step 1"),
         ([0, 0, 2], "session b has no row for the step after step 0"),
+        ([0, 3, 4], "session b begins at step 3"),
+        ([1, 0, 1], "session a begins at step 1"),
     ],
 )
 def test_rows_that_are_no_sessions(steps: list[int], message: str) -> None:

@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, model_validator
 
 from algorithms.environment import (
-    BUILD_ERRORS,
     Backend,
     EnvSection,
     HistoryTerm,
-    build_error,
     check_arguments,
-    check_buildable,
+    check_playable,
 )
 from algorithms.layers import (
     ConfigError,
@@ -196,7 +194,4 @@ def parse(layers: Sequence[Layer]) -> RunConfig:
 def _check_world(layers: Sequence[Layer], config: RunConfig, settings: ActingSettings) -> None:
     """Refuse arguments that the world does not take, and what cannot be built."""
     check_arguments(layers, config.env)
-    try:
-        check_buildable(config.world, config.algorithm, settings.model_dump())
-    except BUILD_ERRORS as error:
-        raise build_error(layers, config.env, error) from None
+    check_playable(layers, config.world, config.algorithm, settings.model_dump())

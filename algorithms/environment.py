@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -82,29 +83,57 @@ def check_arguments(layers: Sequence[Layer], env: EnvSection) -> None:
     validated(layers, ("env",), model, env.arguments)
 
 
-def check_buildable(world: World, algorithm: str, settings: Mapping[str, Any]) -> None:
-    """Build the world for one user, and the algorithm's agent for it.
+def check_playable(
+    layers: Sequence[Layer], world: World, algorithm: str, settings: Mapping[str, Any]
+) -> None:
+    """Build the world for one user, and the algorithm's agent for it, which has to fit.
+
+    Args:
+        layers: that the world and the settings came from.
+        world: checked arguments.
+        algorithm: or baseline, by name.
+        settings: of the agent, complete.
 
     Raises:
-        ImportError: recsim is needed and not installed.
-        ValueError: the world or the agent cannot be; other `BUILD_ERRORS` for devices.
+        ConfigError: one of them cannot be, or not with the other.
     """
+    from algorithms.core.agent import check_agent
     from algorithms.registry import agent_class
     from envs.registry import make_simulator
 
-    simulator = make_simulator(num_users=1, **world)
-    agent_class(algorithm)(simulator.spec, simulator.history, simulator.slate_size, settings)
+    of_world = [*(("env", key) for key in world if key != "history"), ("history",)]
+    try:
+        simulator = make_simulator(num_users=1, **world)
+    except BUILD_ERRORS as error:
+        raise _build_error(layers, error, of_world) from None
+    try:
+        check_agent(agent_class(algorithm), simulator, settings)
+    except BUILD_ERRORS as error:
+        given = [(algorithm, key) for key in merge(layers).get(algorithm) or {}]
+        words = re.findall(r"\w+", str(error))
+        named = [place for place in given if place[1] in words]
+        raise _build_error(layers, error, [*of_world, *named], given) from None
 
 
-def build_error(layers: Sequence[Layer], env: EnvSection, error: Exception) -> ConfigError:
-    """One of `BUILD_ERRORS` in one sentence, with where the world's description came from."""
+def _build_error(
+    layers: Sequence[Layer], error: Exception, *causes: Sequence[tuple[str, ...]]
+) -> ConfigError:
+    """One of `BUILD_ERRORS` in one sentence, with where what caused it came from.
+
+    Args:
+        layers: in which the lowest is taken to be sound by itself.
+        error: in any number of lines.
+        causes: places that may be to blame; later ones if the user changed none of the earlier.
+    """
     lines = str(error).strip().splitlines() or [type(error).__name__]
     if isinstance(error, ImportError):
         return ConfigError(lines[0])
-    places = [("env", key) for key in ("name", "device", *env.arguments)]
-    sources = dict.fromkeys(origin(layers, place) for place in [*places, ("history",)])
-    changed = [source for source in sources if source != layers[0][0]]
-    return ConfigError(f"{', '.join(changed or sources)}: {lines[0]}")
+    own = layers[0][0]
+    for places in causes:
+        sources = dict.fromkeys(origin(layers, place) for place in places)
+        if changed := [source for source in sources if source != own]:
+            return ConfigError(f"{', '.join(changed)}: {lines[0]}")
+    return ConfigError(f"{own}: {lines[0]}")
 
 
 def world_of(layers: Sequence[Layer]) -> Plain:

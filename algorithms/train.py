@@ -142,7 +142,6 @@ def reopen(folder: Path, name: str | None) -> tuple[Run, Checkpoint]:
 def train(run: Run, checkpoint: Checkpoint | None, address: str | None) -> None:
     """Train to the end of the budget, evaluate, and say what came out."""
     from algorithms.cluster import WorkersLost, quiet, ray_running
-    from algorithms.joining import ClusterError
 
     quiet()
     from algorithms.accounting import Clock
@@ -155,15 +154,20 @@ def train(run: Run, checkpoint: Checkpoint | None, address: str | None) -> None:
         if checkpoint is None:
             shutil.rmtree(run.path, ignore_errors=True)
 
+    def saved_any() -> bool:
+        return any(run.checkpoints.iterdir())
+
     config = run.config
     try:
         with ray_running(config.workers, address, config.env.name, abandon):
             result = _train(run, checkpoint, clock)
-    except ClusterError:
-        abandon()
+    except ValueError:
+        # The folder of a run that never got going would be in the way of the next one.
+        if not saved_any():
+            abandon()
         raise
     except WorkersLost as error:
-        if not any(run.checkpoints.iterdir()):
+        if not saved_any():
             abandon()
             fail(sentence(error), FAILED)
         fail(f"{sentence(error)}; {saved(run)}", FAILED)

@@ -55,6 +55,10 @@ class ArmBandit(BanditAgent):
     def prepare(self) -> None:
         """Register buffers of one's own."""
 
+    def check_world(self, observation: Observation) -> None:
+        """Refuse candidates whose arm cannot be told."""
+        self.arms.check(observation.candidates[observation.mask])
+
     def decide(self, observation: Observation, slate_size: int) -> Decision:
         """Candidates by the scores of their arms."""
         return Decision(self.score[self.arms.index(observation.candidates)], None, {})

@@ -43,8 +43,13 @@ class Arms:
 
     @staticmethod
     def _named(spec: FeatureSpec, name: str) -> Feature:
-        spec.candidate_slice(name)  # says what there is if the name is wrong
-        feature = next(feature for feature in spec.candidate if feature.name == name)
+        features = {feature.name: feature for feature in spec.candidate}
+        if name not in features:
+            raise ValueError(
+                f"arm_feature is '{name}', which candidates do not have; there are: "
+                f"{', '.join(features)}"
+            )
+        feature = features[name]
         if feature.kind == "number":
             raise ValueError(
                 f"arm_feature is '{name}', a number; arms are told apart by a one-hot candidate "

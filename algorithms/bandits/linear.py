@@ -74,6 +74,11 @@ class LinearBandit(BanditAgent):
             window=options.window,
         )
 
+    def check_world(self, observation: Observation) -> None:
+        """Refuse candidates whose arm cannot be told, where arms have models."""
+        if self.arms is not None:
+            self.arms.check(observation.candidates[observation.mask])
+
     def decide(self, observation: Observation, slate_size: int) -> Decision:
         """Candidates by what the regression says of them."""
         x = self.features(observation.user, observation.candidates, observation.history)

@@ -14,9 +14,8 @@ from algorithms.config import EvaluateSection, RunConfig, parse
 from algorithms.environment import (
     BUILD_ERRORS,
     EnvSection,
-    build_error,
     check_arguments,
-    check_buildable,
+    check_playable,
     on_backend,
 )
 from algorithms.layers import (
@@ -295,10 +294,7 @@ def _baseline_world(path: Path, entry: EntrySection, layer: Layer) -> Plain:
     layers = [layer]
     env: EnvSection = validated(layers, ("env",), EnvSection, layer[1]["env"])
     check_arguments(layers, env)
-    try:
-        check_buildable(env.world, entry.algorithm, {})
-    except BUILD_ERRORS as error:
-        raise build_error(layers, env, error) from None
+    check_playable(layers, env.world, entry.algorithm, {})
     return env.world
 
 

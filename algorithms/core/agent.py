@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from algorithms.core.fragment import Fragment
 from algorithms.core.gaussian import DiagonalGaussian
 from algorithms.core.slates import SlateDistribution
 from envs.history import History
-from envs.simulator import Observation
+from envs.simulator import Observation, Simulator
 from envs.spec import Actions, FeatureSpec
 
 ActionDistribution = SlateDistribution | DiagonalGaussian
@@ -95,6 +96,16 @@ class Agent(nn.Module, abc.ABC):
         self.spec, self.history, self.slate_size = spec, history, slate_size
         self.settings = dict(settings)
 
+    def check_world(self, observation: Observation) -> None:
+        """Refuse a world that the agent could be built for but not act or learn in.
+
+        Args:
+            observation: any of that world.
+
+        Raises:
+            ValueError: says what is wrong, and what to do.
+        """
+
     @abc.abstractmethod
     def decide(self, observation: Observation, slate_size: int) -> Decision:
         """Rank the candidates of a batch of observations."""
@@ -147,6 +158,21 @@ class Agent(nn.Module, abc.ABC):
     ) -> ActionDistribution:
         """The same, of a decision that is already made: over slates by default."""
         return slate_distribution(decision, observation, exploration, slate_size)
+
+
+def check_agent(
+    agent_class: type[Agent], simulator: Simulator, settings: Mapping[str, Any]
+) -> None:
+    """Refuse an agent that could not be built for a world, or not act or learn there.
+
+    Starts fresh sessions; the global random numbers stay as they are.
+
+    Raises:
+        ValueError: says what is wrong.
+    """
+    with torch.random.fork_rng(devices=[]):
+        agent = agent_class(simulator.spec, simulator.history, simulator.slate_size, settings)
+    agent.check_world(simulator.reset())
 
 
 def slate_distribution(

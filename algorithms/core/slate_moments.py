@@ -192,15 +192,29 @@ def _closed_entropy(distribution: SlateDistribution) -> Tensor:
     return slots.sum(1)
 
 
-def _refuse_many(distribution: SlateDistribution, what: str) -> None:
-    candidates, size = distribution.mask.shape[1], distribution.slate_size
-    count = math.perm(candidates, size)
+def check_enumerable(num_candidates: int, slate_size: int, what: str, instead: str) -> None:
+    """Refuse to enumerate the ordered slates of a large world.
+
+    Args:
+        num_candidates: N.
+        slate_size: K.
+        what: would be exact.
+        instead: what to do.
+
+    Raises:
+        ValueError: there are more than `MAX_ORDERED_SLATES`.
+    """
+    count = math.perm(num_candidates, slate_size)
     if count > MAX_ORDERED_SLATES:
         raise ValueError(
-            f"exact {what} would enumerate {count:,} ordered slates ({size} of {candidates} "
-            f"candidates), more than {MAX_ORDERED_SLATES:,}; "
-            f"use estimate_{what}(samples, generator)"
+            f"exact {what} would enumerate {count:,} ordered slates ({slate_size} of "
+            f"{num_candidates} candidates), more than {MAX_ORDERED_SLATES:,}; {instead}"
         )
+
+
+def _refuse_many(distribution: SlateDistribution, what: str) -> None:
+    instead = f"use estimate_{what}(samples, generator)"
+    check_enumerable(distribution.mask.shape[1], distribution.slate_size, what, instead)
 
 
 def _chunks(distribution: SlateDistribution) -> Iterator[SlateDistribution]:

@@ -80,6 +80,15 @@ class DQNAgent(Agent):
                 "slots in their order; ask for no more, or train it for that slate_size"
             )
 
+    def _check_count(self, num_candidates: int, slate_size: int) -> None:
+        options = self.options
+        if self.whole:
+            check_count(num_candidates, slate_size, options.ordered, options.max_slates)
+
+    def check_world(self, observation: Observation) -> None:
+        """Refuse more slates than `max_slates`."""
+        self._check_count(observation.mask.shape[1], self.slate_size)
+
     def decide(self, observation: Observation, slate_size: int) -> Decision:
         """The most valuable action, and what it is worth.
 
@@ -104,10 +113,8 @@ class DQNAgent(Agent):
         Raises:
             ValueError: there are more than `max_slates`.
         """
-        options = self.options
-        if self.whole:
-            check_count(num_candidates, slate_size, options.ordered, options.max_slates)
-        return slate_table(num_candidates, slate_size, options.ordered)
+        self._check_count(num_candidates, slate_size)
+        return slate_table(num_candidates, slate_size, self.options.ordered)
 
     def values(
         self, code: Tensor, candidates: Tensor, mask: Tensor, slate_size: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ray.rllib.core import DEFAULT_MODULE_ID
 
 from algorithms.core.replay import PrioritisedReplay, Replay
-from algorithms.core.slate_actions import check_count
 from algorithms.dqn.agent import DQNAgent
 from algorithms.dqn.settings import DQNSettings
 from algorithms.rllib.config import ColumnarConfig
@@ -32,14 +31,6 @@ class DQNConfig(ColumnarConfig):
     def __init__(self, algo_class: type | None = None) -> None:
         """Defaults of `DQNSettings`."""
         super().__init__(algo_class=algo_class or DQN)
-
-    def validate(self) -> None:
-        """Check the number of slates, too, before anything starts."""
-        super().validate()
-        options: DQNSettings = self.settings()
-        if self.env is not None and options.actions == "slates":
-            world = self.make_simulator(1, 0)
-            check_count(world.num_candidates, world.slate_size, options.ordered, options.max_slates)
 
 
 class DQN(ReplayingAlgorithm):

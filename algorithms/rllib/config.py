@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from algorithms.core.agent import Agent
+from algorithms.core.agent import Agent, check_agent
 from algorithms.core.collect import Recorder
 from algorithms.core.settings import ActingSettings
 from algorithms.rllib.module import SlateModule
@@ -107,11 +107,17 @@ class ColumnarConfig(AlgorithmConfig):
             raise ValueError(one_sentence(error)) from None
 
     def validate(self) -> None:
-        """Check everything before anything starts."""
+        """Check everything before anything starts, the agent in its world too.
+
+        Raises:
+            ValueError: says what is wrong.
+        """
         if self.seed is not None:
             self.run_seed, self.seed = self.seed, None
         super().validate()
-        self.settings()
+        settings = self.settings()
+        if self.env is not None:
+            check_agent(self.agent_class, self.make_simulator(1, 0), settings.model_dump())
 
     def make_simulator(self, num_users: int, seed: int, noise: str = "stream") -> Simulator:
         """The world that this config names, for `num_users` users."""

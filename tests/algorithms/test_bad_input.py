@@ -60,6 +60,83 @@ def test_training(arguments: list[str], message: str) -> None:
     assert message in sentence(train_app, *arguments)
 
 
+MADE = "picks among candidates (discrete actions), but in this environment an agent makes"
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        ("dqn", ["env.name=Pendulum-v1"], MADE),
+        ("q_learning", ["env.name=Pendulum-v1"], MADE),
+        ("ucb1", ["env.name=Pendulum-v1"], MADE),
+        ("dqn", ["dqn.actions=items"], "slate_size is 3, and dqn with actions 'items'"),
+        ("q_learning", ["env.name=interest_evolution"], "and q_learning chooses one item"),
+        ("ucb1", ["env.name=modified_long_term_satisfaction"], "no candidate feature tells arms"),
+        (
+            "dqn",
+            ["env.num_candidates=50", "env.slate_size=5"],
+            "50 candidates make 2,118,760 slates of 5, and full-slate Q values each of at most",
+        ),
+        (
+            "ppo",
+            ["ppo.entropy=exact", "env.num_candidates=50", "env.slate_size=4"],
+            "would enumerate 5,527,200 ordered slates (4 of 50 candidates), more than 200,000; "
+            "set entropy to 'shown'",
+        ),
+    ],
+)
+def test_a_world_that_the_algorithm_cannot_play(
+    name: str, overrides: list[str], message: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    flags = [word for override in overrides for word in ("--set", override)]
+    found = sentence(train_app, name, "--out", out, *flags)
+    assert message in found
+    sources = found.partition(": ")[0].split(", ")
+    assert set(sources) == {f"--set {override}" for override in overrides}
+    assert not out.exists()
+
+
+BLENDED = """
+import numpy as np
+from docs.own_users import *
+
+class Blend(Article):
+    def create_observation(self):
+        return {"mix": np.array([0.25, 0.75])}
+
+    def observation_space(self):
+        return spaces.Dict({"mix": spaces.Box(0.0, 1.0, (2,))})
+
+class BlendSampler(ArticleSampler):
+    def sample_document(self):
+        return Blend(self._rng.randint(2**62))
+
+def readers(num_candidates=6, slate_size=2):
+    return compose(
+        lambda: ReaderModel(LTSResponse, ReaderSampler(Reader), slate_size),
+        lambda: BlendSampler(Blend),
+        clicked_engagement_reward,
+        num_candidates,
+        slate_size,
+    )
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"), [("ucb1", "ucb1.window=5"), ("linucb", "linucb.models=per_arm")]
+)
+def test_items_that_name_no_arm(
+    name: str, setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "blended_world.py").write_text(BLENDED)
+    monkeypatch.chdir(tmp_path)
+    flags = ["--set", "env.name=blended_world:readers", "--set", setting]
+    message = "'mix' should hold zeros and at most a single one, the arm, but one item has [0.25"
+    assert message in sentence(train_app, name, "--out", "run", *flags)
+    assert not Path("run").exists()
+
+
 def test_a_duplicate_key(tmp_path: Path) -> None:
     file = tmp_path / "my.yaml"
     file.write_text("seed: 1\nseed: 2\n")

@@ -135,6 +135,29 @@ def test_a_config_of_another_algorithm_is_refused(tmp_path: Path) -> None:
     assert "the command says 'slateq'" in refused(file=written(tmp_path, "algorithm: other\n"))
 
 
+@pytest.mark.parametrize(
+    ("name", "overrides", "blamed"),
+    [
+        ("linucb", ["linucb.context=[nothing]"], [0]),
+        ("ucb1", ["ucb1.arm_feature=nothing"], [0]),
+        ("ucb1", ["ucb1.arm_feature=nothing", "train.users=8"], [0]),
+        ("dqn", ["dqn.actions=items", "env.slate_size=2"], [1, 0]),
+        ("ucb1", ["ucb1.arm_feature=nothing", "env.backend=torch"], [1, 0]),
+        # Torch, which has no memory for it, names no key, but nothing else was changed.
+        ("ppo", ["ppo.hidden=[1_000_000_000_000_000]"], [0]),
+        # The world by itself cannot be, whatever the settings are.
+        ("dqn", ["dqn.lr=1e-3", "env.slate_size=20"], [1]),
+    ],
+)
+def test_what_the_agent_refuses_is_blamed_on_the_world_and_its_settings(
+    name: str, overrides: list[str], blamed: list[int]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(name, None, overrides)
+    found = str(caught.value).partition(": ")[0]
+    assert found == ", ".join(f"--set {overrides[at]}" for at in blamed)
+
+
 def test_an_unknown_algorithm_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'slateq'"):
         load_config("slateqq")

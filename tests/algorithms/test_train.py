@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from algorithms.curves import draw_curves
 from algorithms.policy import Policy
 from algorithms.progress import TrainingProgress
+from algorithms.run import Run
 from algorithms.train import app
 
 SMALL = {
@@ -173,6 +174,22 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(
     assert result.exit_code == 1
     assert "No space left on device; 1,024 steps are saved" in result.stderr.splitlines()[-1]
     assert [path.name for path in (out / "checkpoints").iterdir()] == ["step-000000001024"]
+
+
+@pytest.mark.parametrize("steps", [0, 1024])
+def test_a_refusal_leaves_a_folder_only_where_there_is_something_to_continue(
+    steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(run: Run, checkpoint: object, clock: object) -> None:
+        if steps:
+            run.save_step(steps, lambda folder: None, {"env_steps": steps})
+        raise ValueError("cannot be learned")
+
+    monkeypatch.setattr("algorithms.train._train", refusing)
+    out = tmp_path / "run"
+    result = CliRunner().invoke(app, command(out))
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", "cannot be learned\n")
+    assert out.exists() == bool(steps)
 
 
 def test_curves_are_drawn_before_there_is_a_result(whole: Path, tmp_path: Path) -> None:

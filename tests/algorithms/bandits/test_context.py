@@ -49,7 +49,9 @@ def test_items_without_a_proper_arm_are_refused(spec, name, wrong, says) -> None
 def test_worlds_without_arms_are_refused(spec) -> None:
     with pytest.raises(ValueError, match="'price', a number; arms are told apart by"):
         Arms(spec, "price")
-    with pytest.raises(ValueError, match="no feature called 'brand'; there are: topic, price"):
+    with pytest.raises(
+        ValueError, match="'brand', which candidates do not have; there are: topic, price"
+    ):
         Arms(spec, "brand")
     lonely = FeatureSpec((number("u"),), (number("price"),), (number("click"),))
     with pytest.raises(ValueError, match="no candidate feature tells arms apart"):

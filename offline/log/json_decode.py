@@ -68,6 +68,10 @@ def _decode(
             found[column.name] = _strings(column, values[column.name], counts)
         else:
             found[column.name] = _numbers(column, values[column.name], counts, header.widths)
+    if "candidates" in names and any(values["catalogue"]):
+        both = zip(values["candidates"], values["catalogue"], strict=True)
+        if any(version and features is not None for features, version in both):
+            raise Misfit
     if "candidates" in names and values["candidates"].count(None):
         found["candidates"] = catalogues.fill_in(
             found["candidates"], values["candidates/ids"], found["catalogue"]
@@ -123,7 +127,7 @@ def _scalars(column: Column, values: list[Any]) -> Array:
 def _strings(column: Column, rows: list[list[Any]], counts: Mapping[str, Array]) -> Array:
     sizes = np.fromiter(map(len, rows), np.int64, len(rows))
     flat: list[str] = list(chain.from_iterable(rows))
-    if not set(map(type, flat)) <= {str}:
+    if not set(map(type, flat)) <= {str} or "" in flat:
         raise Misfit
     there = np.ones(len(rows), np.bool_)
     return arrange(column, np.array(flat, object), there, sizes, counts, {})

@@ -10,6 +10,7 @@ import numpy as np
 import simdjson
 
 from offline.log.catalogue import Catalogues, Unknown
+from offline.log.layout import empty_id, two_places
 from offline.log.schema import COLUMNS, SCALAR_TYPES, Column, Header
 
 _WORDS = {
@@ -20,6 +21,15 @@ _WORDS = {
     np.float64: "a number",
 }
 _LARGEST: dict[type, float] = {np.int64: 2**63 - 1, np.float32: 3.4028235e38, np.float64: 1.8e308}
+
+
+def is_json(line: bytes) -> bool:
+    """Whether a line is whole: a row that is cut off anywhere is not valid."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def fault_of(line: bytes, header: Header, catalogues: Catalogues) -> str | None:
@@ -39,6 +49,8 @@ def fault_of(line: bytes, header: Header, catalogues: Catalogues) -> str | None:
         fault = _fault_of_value(column, row, counts)
         if fault is not None:
             return fault
+    if row["candidates"] is not None and row["catalogue"]:
+        return two_places(row["catalogue"])
     if row["candidates"] is None:
         try:
             catalogues.features(row["catalogue"], [row["candidate_ids"]])
@@ -70,7 +82,7 @@ def _fault_of_value(column: Column, row: dict[str, Any], counts: dict[str, int])
         fault = _fault_of_scalar(column, entry, f"{name}[{number}]", kinds)
         if fault is not None:
             return fault
-    return None
+    return empty_id(name) if "" in value else None
 
 
 def _fault_of_scalar(column: Column, value: Any, name: str, kinds: set[type]) -> str | None:

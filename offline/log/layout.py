@@ -72,3 +72,13 @@ def nulls(column: Column, values: Array) -> Array:
     silent = np.isnan(values) if column.is_fraction else values == column.fill
     found: Array = np.all(silent.reshape(len(values), -1), axis=1)
     return found
+
+
+def empty_id(name: str) -> str:
+    """What to say of an empty id in a list of them: it would be taken for padding."""
+    return f"'{name}' holds an empty id; each item needs one"
+
+
+def two_places(version: str) -> str:
+    """What to say of a row with features of its own and a catalogue."""
+    return f"features are given, and catalogue '{version}' is named too; leave one of them out"

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from offline.log.catalogue import Catalogues, Unknown
-from offline.log.layout import arrange, nulls, real_sizes
+from offline.log.layout import arrange, empty_id, nulls, real_sizes, two_places
 from offline.log.rows import Array, Decoded, Rows
 from offline.log.schema import COLUMNS, SCHEMA_VERSION, Column, Header, LogError
 
@@ -178,6 +179,16 @@ def _faults(
             for number, row in enumerate(values.to_pylist()):
                 if row is not None and None in row:
                     found.setdefault(number, f"'{column.name}' has an entry that is null")
+        if column.dtype is object and pc.any(pc.equal(values.flatten(), "")).as_py():
+            for number, row in enumerate(values.to_pylist()):
+                if row is not None and "" in row:
+                    found.setdefault(number, empty_id(column.name))
+    if {"candidates", "catalogue"} <= set(batch.schema.names):
+        versions = batch.column("catalogue").cast(pa.string())
+        named = pc.not_equal(versions, "").fill_null(False)
+        both = np.asarray(pc.and_(named, batch.column("candidates").is_valid()))
+        for number in both.nonzero()[0].tolist():
+            found.setdefault(number, two_places(versions[number].as_py()))
     return sorted(found.items())
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from offline.log import parquet, sessions
 from offline.log.catalogue import Catalogues
 from offline.log.json_decode import decode
+from offline.log.json_faults import is_json
 from offline.log.rows import Array, Decoded, Rows, concatenate
 from offline.log.schema import HEADER, Header, LogError, check_agreement, chosen, read_header
 from offline.log.validate import faults
@@ -54,7 +55,8 @@ class Piece(NamedTuple):
         rows: the good ones.
         lines: numbers of their lines, from 1, (rows,).
         faults: what is wrong with the others, in order.
-        torn: whether the last line was not finished, and left out.
+        torn: said of a last line that was not finished and is left out, or of a
+            compressed file that breaks off between lines.
     """
 
     file: Path
@@ -191,8 +193,11 @@ def _folder(file: Path) -> Path:
 def _json_pieces(
     file: Path, header: Header, names: Sequence[str], catalogues: Catalogues
 ) -> Iterator[Piece]:
-    first, rest = 1, b""
+    first, rest, is_cut = 1, b"", False
     for data in _bytes(file):
+        if data is None:
+            is_cut = True
+            break
         if isinstance(data, Fault):
             yield Piece(file, decode([], header, names, catalogues).rows, no_lines(), [data])
             return
@@ -200,12 +205,16 @@ def _json_pieces(
         if lines:
             yield _piece(file, lines, first, header, names, catalogues)
             first += len(lines)
-    if rest.strip():
-        piece = _piece(file, [rest], first, header, names, catalogues)
-        if piece.faults:
-            torn = Fault(file, first, "the last line is torn, and is left out")
-            piece = piece._replace(faults=[], torn=torn)
-        yield piece
+    if not rest.strip() and not is_cut:
+        return
+    piece = _piece(file, [rest.strip()], first, header, names, catalogues)
+    if piece.faults and not is_json(rest):
+        torn = Fault(file, first, "the last line is torn, and is left out")
+        piece = piece._replace(faults=[], torn=torn)
+    elif is_cut:
+        torn = Fault(file, 0, "the file breaks off; what came after its last line is lost")
+        piece = piece._replace(torn=torn)
+    yield piece
 
 
 def no_lines() -> Array:
@@ -213,15 +222,15 @@ def no_lines() -> Array:
     return np.zeros(0, np.int64)
 
 
-def _bytes(file: Path) -> Iterator[bytes | Fault]:
-    """What a file holds, in chunks, up to where it is damaged."""
+def _bytes(file: Path) -> Iterator[bytes | Fault | None]:
+    """What a file holds, in chunks, up to where it is damaged; `None` where it breaks off."""
     try:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb", 0) as stream:
             read = stream.read1 if isinstance(stream, gzip.GzipFile) else stream.read
             while data := read(_CHUNK):
                 yield data
     except EOFError:
-        return  # a compressed file that was cut off; its last line is torn
+        yield None  # a compressed file that was cut off
     except (OSError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         yield Fault(file, 0, f"cannot be read on ({reason}); use another copy")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from offline.log.layout import empty_id
 from offline.log.rows import Array, Rows
 from offline.log.schema import COLUMNS, SOURCES
 
@@ -25,7 +26,7 @@ def faults(rows: Rows) -> list[tuple[int, str]]:
     Looks only at columns that are there.
     """
     found: dict[int, str] = {}
-    for check in (_slates, _ids, _pins, _sources, _propensities, _finite, _exploration, _ends):
+    for check in _CHECKS:
         for flags, describe in check(rows):
             for number in flags.nonzero()[0].tolist():
                 if number not in found:
@@ -44,21 +45,70 @@ def _slates(rows: Rows) -> Found:
     # A position below 0 in a slot that is no padding: padding comes last.
     holes = _any(~shown[:, :-1] & shown[:, 1:]) | ~shown[:, 0]
     yield holes, lambda i: f"the slate {slate[i].tolist()} holds a position below 0"
-    ordered = np.sort(np.where(shown, slate, -1 - np.arange(slate.shape[1])), axis=1)
-    twice = _any(ordered[:, 1:] == ordered[:, :-1])
-    yield twice, lambda i: f"the slate {slate[i].tolist()} shows a candidate twice"
+    yield _repeats(slate), lambda i: f"the slate {slate[i].tolist()} shows a candidate twice"
     if "mask" not in rows:
         return
     mask = rows["mask"]
     if mask.shape[1] == 0:
         yield np.ones(len(rows), np.bool_), lambda i: "there are no candidates"
         return
-    beyond = _any(slate >= mask.shape[1])
-    there = np.take_along_axis(mask, np.clip(slate, 0, mask.shape[1] - 1), axis=1) | ~shown
     yield (
-        beyond | ~there.all(axis=1),
+        _ineligible(slate, mask),
         lambda i: f"the slate {slate[i].tolist()} shows what is not among the eligible candidates",
     )
+
+
+def _repeats(positions: Array) -> Array:
+    """Rows, (rows,), where a position (rows, K) stands twice; those below 0 don't count."""
+    apart = np.where(positions >= 0, positions, -1 - np.arange(positions.shape[1]))
+    ordered = np.sort(apart, axis=1)
+    return _any(ordered[:, 1:] == ordered[:, :-1])
+
+
+def _ineligible(positions: Array, mask: Array) -> Array:
+    """Rows, (rows,), with a position (rows, K) that is not eligible by the mask (rows, N)."""
+    last = mask.shape[1] - 1
+    eligible = np.take_along_axis(mask, np.clip(positions, 0, last), axis=1)
+    return _any((positions > last) | ~eligible & (positions >= 0))
+
+
+def _greedy(rows: Rows) -> Found:
+    if "greedy" not in rows or "slate" not in rows:
+        return
+    greedy = rows["greedy"]
+    given, shown = _any(greedy >= 0), rows["slate"] >= 0
+    partly = given & _any(shown & (greedy < 0))
+    yield partly, lambda i: f"'greedy' is {greedy[i].tolist()}: a position below 0"
+    yield _repeats(greedy), lambda i: f"'greedy' is {greedy[i].tolist()}: a candidate twice"
+    if "mask" in rows and rows["mask"].shape[1]:
+        yield (
+            _ineligible(greedy, rows["mask"]),
+            lambda i: f"'greedy' is {greedy[i].tolist()}: not among the eligible candidates",
+        )
+
+
+def _distribution(rows: Rows) -> Found:
+    names = [name for name in ("log_weights", "epsilon", "temperature") if name in rows]
+    if not names:
+        return
+    null = np.stack([_any(np.isnan(rows[n].reshape(len(rows), -1)[:, :1])) for n in names], axis=1)
+
+    def describe(i: int) -> str:
+        missing = names[int(null[i].argmax())]
+        given = names[int((~null[i]).argmax())]
+        return f"'{missing}' is null, but '{given}' is not; give the whole distribution or nothing"
+
+    yield _any(null) & ~null.all(axis=1), describe
+
+
+def _names(rows: Rows) -> Found:
+    if "candidate_ids" not in rows:
+        return
+    empty = rows["candidate_ids"] == ""
+    among = _any(empty[:, :-1] & ~empty[:, 1:])
+    if "mask" in rows:  # padding is not eligible
+        among |= _any(empty & rows["mask"])
+    yield among, lambda i: empty_id("candidate_ids")
 
 
 def _ids(rows: Rows) -> Found:
@@ -178,3 +228,18 @@ def _ends(rows: Rows) -> Found:
     if "terminated" in rows and "truncated" in rows:
         both = rows["terminated"] & rows["truncated"]
         yield both, lambda i: "the session is both terminated and truncated; only one can be"
+
+
+_CHECKS = (
+    _slates,
+    _names,
+    _ids,
+    _pins,
+    _sources,
+    _propensities,
+    _finite,
+    _exploration,
+    _distribution,
+    _greedy,
+    _ends,
+)

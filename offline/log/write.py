@@ -9,11 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from offline.log import parquet
 from offline.log.json_encode import encode
+from offline.log.layout import two_places
 from offline.log.pseudonyms import Pseudonyms
 from offline.log.rows import Rows
 from offline.log.schema import Header, LogError
@@ -131,6 +133,13 @@ def new_log(folder: Path, header: Header, format: str) -> None:
         return
 
 
+def _features_twice(rows: Rows) -> list[tuple[int, str]]:
+    """Faults of rows with features that name a catalogue too, such as those that were read."""
+    absent = np.isnan(rows["candidates"].reshape(len(rows), -1)[:, :1]).any(axis=1)
+    both = (rows["catalogue"] != "") & ~absent
+    return [(int(number), two_places(rows["catalogue"][number])) for number in both.nonzero()[0]]
+
+
 class LogWriter:
     """Writes a log, or a writer's part of one, shard by shard.
 
@@ -179,7 +188,7 @@ class LogWriter:
         """
         if not len(rows):
             return
-        found = faults(rows)
+        found = faults(rows) or _features_twice(rows)
         if found:
             raise LogError(f"rows cannot be written: in row {found[0][0]}, {found[0][1]}")
         if self._pseudonyms is not None:

@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import resource
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from offline.log import LogError, LogWriter, Pseudonyms, Rows, concatenate, open_log
+from offline.log import COLUMNS, LogError, LogWriter, Pseudonyms, Rows, concatenate, open_log
 from offline.log.json_encode import encode
 from offline.log.parquet import table_of
 from tests.offline.log.made import HEADER, make_rows
@@ -141,6 +142,38 @@ CHANGES: dict[str, tuple[Callable[[Row], Any], str]] = {
         lambda row: row.update(terminated=True, truncated=True),
         "the session is both terminated and truncated",
     ),
+    "an epsilon alone missing": (
+        lambda row: row.update(epsilon=None),
+        "'epsilon' is null, but 'log_weights' is not; give the whole distribution or nothing",
+    ),
+    "log-weights alone missing": (
+        lambda row: row.update(log_weights=None),
+        "'log_weights' is null, but 'epsilon' is not",
+    ),
+    "a temperature alone": (
+        lambda row: row.update(log_weights=None, epsilon=None),
+        "'log_weights' is null, but 'temperature' is not",
+    ),
+    "a greedy position that is no candidate": (
+        lambda row: row.update(greedy=[0, 5]),
+        "'greedy' is [0, 5]: not among the eligible candidates",
+    ),
+    "a greedy position that is not eligible": (
+        lambda row: row.update(slate=[0, 1], greedy=[0, 2], mask=[1, 1, 0, 1, 1]),
+        "'greedy' is [0, 2]: not among the eligible candidates",
+    ),
+    "a greedy position twice": (
+        lambda row: row.update(greedy=[3, 3]),
+        "'greedy' is [3, 3]: a candidate twice",
+    ),
+    "greedy positions for some slots": (
+        lambda row: row.update(greedy=[3, -1]),
+        "'greedy' is [3, -1]: a position below 0",
+    ),
+    "features here and in a catalogue": (
+        lambda row: row.update(catalogue="v1"),
+        "features are given, and catalogue 'v1' is named too; leave one of them out",
+    ),
     "no session": (lambda row: row.update(session_id=""), "'session_id' is empty"),
 }
 
@@ -177,6 +210,93 @@ def test_ids_that_are_not_the_candidates_are_found_when_both_are_read(
     names = ("slate", "slate_ids", "candidate_ids")
     with pytest.raises(LogError, match=r"part\.jsonl:3: the slate's ids \['other', "):
         list(open_log(tmp_path).batches(columns=names))
+
+
+@pytest.mark.parametrize("place", [2, 4])
+@pytest.mark.parametrize("format", ["json", "parquet"])
+def test_an_empty_id_of_a_candidate_is_found_when_ids_are_read(
+    tmp_path: Path, format: str, place: int
+) -> None:
+    HEADER.write(tmp_path)
+    if format == "json":
+        lines = [json.loads(line) for line in encode(ROWS)]
+        lines[3]["candidate_ids"][place] = ""
+        put(tmp_path, lines)
+    else:
+        ids = table_of(ROWS).column("candidate_ids").to_pylist()
+        ids[3][place] = ""
+        replace_column(tmp_path, "candidate_ids", ids)
+    (piece,) = open_log(tmp_path).pieces(tuple(COLUMNS))
+    assert [(f.line, f.message) for f in piece.faults] == [
+        (4, "'candidate_ids' holds an empty id; each item needs one")
+    ]
+    assert piece.lines.tolist() == [1, 2, 3, *range(5, 13)]
+
+
+def replace_column(folder: Path, name: str, values: list[Any]) -> None:
+    """Write all rows as Parquet, with other values in a column."""
+    table = table_of(ROWS)
+    place = table.schema.names.index(name)
+    field = pa.field(name, table.schema.field(name).type)
+    changed = table.set_column(place, field, pa.array(values, field.type))
+    pq.write_table(changed, folder / "part.parquet")
+
+
+def test_parquet_rows_with_features_and_a_catalogue_are_faults(tmp_path: Path) -> None:
+    HEADER.write(tmp_path)
+    replace_column(tmp_path, "catalogue", [""] * 6 + ["v1"] + [""] * 5)
+    with pytest.raises(LogError, match=r"part\.parquet:7: features are given, and catalogue 'v1'"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"catalogue": np.array(["v1"] * 12, object)},
+            "in row 0, features are given, and catalogue 'v1' is named too",
+        ),
+        (
+            {"candidate_ids": np.where(np.arange(5) == 2, "", ROWS["candidate_ids"])},
+            "in row 0, 'candidate_ids' holds an empty id",
+        ),
+        (
+            {"candidate_ids": np.where(np.arange(5) == 4, "", ROWS["candidate_ids"])},
+            "in row 0, 'candidate_ids' holds an empty id",
+        ),
+    ],
+)
+def test_rows_whose_copies_would_lose_something_are_not_written(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(LogError, match=f"rows cannot be written: {message}"):
+        with LogWriter(tmp_path, HEADER) as writer:
+            writer.write(ROWS.replace(**changes))
+
+
+def test_a_whole_last_line_with_a_fault_is_not_torn(tmp_path: Path, lines: list[Row]) -> None:
+    lines[11]["reward"] = "1"
+    file = put(tmp_path, lines)
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(LogError, match=r"part\.jsonl:12: 'reward' is \"1\"; it must be a number"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_a_gzip_file_that_breaks_off_between_lines_is_told(
+    tmp_path: Path, lines: list[Row], caplog: pytest.LogCaptureFixture, end: bytes
+) -> None:
+    whole = b"".join(encode(ROWS)).removesuffix(b"\n") + end
+    # Flushed, so that all of it can be read, but without the end of the stream.
+    packer = zlib.compressobj(wbits=31)
+    (tmp_path / "part.jsonl.gz").write_bytes(
+        packer.compress(whole) + packer.flush(zlib.Z_SYNC_FLUSH)
+    )
+    with caplog.at_level(logging.WARNING):
+        assert len(read(tmp_path)) == 12
+    assert (
+        "part.jsonl.gz: the file breaks off; what came after its last line is lost" in caplog.text
+    )
 
 
 @pytest.mark.parametrize("compress", [False, True])

@@ -72,7 +72,11 @@ def test_nothing_said_comes_back_as_nothing(tmp_path: Path, format: str) -> None
 @pytest.mark.parametrize("format", FORMATS)
 def test_rows_with_fewer_candidates_and_slots_are_padded(tmp_path: Path, format: str) -> None:
     small, large = make_rows(2, 2, 3, 1, seed=1), make_rows(2, 2, 6, 2, seed=2)
-    small = small.replace(log_weights=np.full((4, 3), np.nan, np.float32))
+    small = small.replace(
+        log_weights=np.full((4, 3), np.nan, np.float32),
+        epsilon=np.full(4, np.nan),
+        temperature=np.full(4, np.nan),
+    )
     mixed = concatenate([small, large])
     assert mixed["mask"][0].tolist() == [True, True, True, False, False, False]
     assert mixed["slate"][0, 1] == -1 and mixed["candidates"][0, 3:].sum() == 0.0

@@ -47,10 +47,18 @@ def main(
     except LogError as error:
         report = unreadable(source, str(error))
     found = report.to_json()
-    if fix is not None and log is not None:
-        with mistakes():
-            found["fixed"] = {"folder": str(fix), "rows": clean(log, report, fix)}
-    print(json.dumps(found, allow_nan=False) if as_json else as_text(source, found))
+    if not as_json:
+        print(as_text(source, found), flush=True)
+    try:
+        if fix is not None and log is not None:
+            with mistakes():
+                rows = clean(log, report, fix)
+            found["fixed"] = {"folder": str(fix), "rows": rows}
+            if not as_json:
+                print(f"{fix}: {rows:,} rows without faults")
+    finally:  # also of a copy that could not be written
+        if as_json:
+            print(json.dumps(found, allow_nan=False))
     if report.faults:
         raise typer.Exit(FAILED)
 
@@ -108,8 +116,6 @@ def as_text(source: str, found: dict[str, Any]) -> str:
     lines += [_place(entry) for entry in found["faults"][:_SHOWN]]
     if len(found["faults"]) > _SHOWN:
         lines.append(f"... --json lists all {len(found['faults']):,}")
-    if "fixed" in found:
-        lines.append(f"{found['fixed']['folder']}: {found['fixed']['rows']:,} rows without faults")
     lines.append(f"{len(found['faults']):,} faults")
     return "\n".join(lines)
 

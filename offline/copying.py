@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from offline.log import COLUMNS, Log, LogError, LogWriter, Rows
+from offline.log.files import write_whole
 from offline.log.rows import Array
 from offline.log.write import new_log
 
@@ -26,7 +26,8 @@ def copy(log: Log, target: Path, choose: Choose) -> int:
         How many rows were written.
 
     Raises:
-        LogError: the target holds something, lies within the log, or the disk is full.
+        LogError: the target holds something, lies within the log, the disk is full, or a
+            catalogue cannot be read.
     """
     folders = list(dict.fromkeys(folder for _, folder in log.shards))
     if any(target.resolve().is_relative_to(folder) for folder in folders):
@@ -34,7 +35,7 @@ def copy(log: Log, target: Path, choose: Choose) -> int:
     new_log(target, log.header, "json")
     for folder in folders:
         for catalogue in folder.glob("catalogue-*.jsonl"):
-            shutil.copyfile(catalogue, target / catalogue.name)
+            write_whole(target / catalogue.name, _content(catalogue))
     seen = written = 0
     for number, shard in enumerate(log.shards):
         one = Log(log.header, (shard,))
@@ -46,6 +47,13 @@ def copy(log: Log, target: Path, choose: Choose) -> int:
                 writer.write(_as_written(piece.rows, cut).take(kept))
             written += writer.rows
     return written
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise LogError(f"cannot read {file}: {error.strerror or error}") from None
 
 
 def _as_written(rows: Rows, cut: Array) -> Rows:

@@ -7,7 +7,6 @@ a hash of what it holds: a changed catalogue is another version.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from offline.log.files import write_whole
 from offline.log.rows import Array
 from offline.log.schema import LogError
 
@@ -38,7 +38,7 @@ def write_catalogue(folder: Path, ids: Sequence[str], features: Features) -> str
         Its version, which rows name.
 
     Raises:
-        LogError: an id twice, or a feature that is not finite.
+        LogError: an id twice, a feature that is not finite, or the disk is full.
     """
     if len(set(ids)) != len(ids) or len(ids) != len(features) or "" in ids:
         raise LogError(
@@ -53,10 +53,7 @@ def write_catalogue(folder: Path, ids: Sequence[str], features: Features) -> str
         for key, row in zip(ids, np.ascontiguousarray(features, np.float32), strict=True)
     ]
     version = hashlib.sha256(b"".join(lines)).hexdigest()[:12]
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".catalogue-{version}.{os.getpid()}.partial"
-    partial.write_bytes(b"".join(lines))
-    os.replace(partial, _path(folder, version))
+    write_whole(_path(folder, version), b"".join(lines))
     return version
 
 

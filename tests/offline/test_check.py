@@ -200,6 +200,35 @@ def test_a_copy_goes_into_a_new_folder_elsewhere(tmp_path: Path) -> None:
     assert inside.exit_code == 2 and "lies within the log" in inside.stderr
     used = CliRunner().invoke(app, [str(tmp_path / "log"), "--fix", str(tmp_path)])
     assert used.exit_code == 2 and "is there already" in used.stderr
+    # The report is there all the same.
+    assert used.stdout.startswith(f"{tmp_path / 'log'}: 12 rows, 4 sessions\n")
+    assert used.stdout.endswith("\n0 faults\n")
+    status, found = check(tmp_path / "log", "--fix", tmp_path)
+    assert status == 2 and found["rows"] == 12 and "fixed" not in found
+    new = CliRunner().invoke(app, [str(tmp_path / "log"), "--fix", str(tmp_path / "new")])
+    assert new.exit_code == 0
+    assert new.stdout.endswith(f"\n0 faults\n{tmp_path / 'new'}: 12 rows without faults\n")
+
+
+@pytest.mark.parametrize(
+    ("method", "verb", "where"), [("read_bytes", "read", "log"), ("write_bytes", "write", "new")]
+)
+def test_a_catalogue_that_cannot_be_copied_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, verb: str, where: str
+) -> None:
+    put(tmp_path / "log")
+    write_catalogue(tmp_path / "log", ["a"], np.zeros((1, 4), np.float32))
+    (catalogue,) = (tmp_path / "log").glob("catalogue-*")
+
+    def failing(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, method, failing)
+    found = CliRunner().invoke(app, [str(tmp_path / "log"), "--fix", str(tmp_path / "new")])
+    assert found.exit_code == 2
+    path = tmp_path / where / catalogue.name
+    assert found.stderr == f"cannot {verb} {path}: Input/output error\n"
+    assert not list((tmp_path / "new").glob("*catalogue*"))
 
 
 @pytest.mark.parametrize("format", ["json", "parquet"])

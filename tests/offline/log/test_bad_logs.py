@@ -16,7 +16,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from offline.log import COLUMNS, LogError, LogWriter, Pseudonyms, Rows, concatenate, open_log
+from offline.log import (
+    COLUMNS,
+    LogError,
+    LogWriter,
+    Pseudonyms,
+    Rows,
+    concatenate,
+    open_log,
+    write_catalogue,
+)
 from offline.log.json_encode import encode
 from offline.log.parquet import table_of
 from tests.offline.log.made import HEADER, make_rows
@@ -482,6 +491,16 @@ def test_a_file_that_cannot_be_rescued_is_one_sentence_too(
     with pytest.raises(LogError, match=r"cannot go on writing to .*: File too large"):
         with LogWriter(tmp_path, HEADER) as writer:
             writer.write(ROWS)
+
+
+def test_a_catalogue_is_written_whole_or_not_at_all(
+    tmp_path: Path, small_disk: Callable[[int], None]
+) -> None:
+    small_disk(1_000)
+    ids = [f"item-{number}" for number in range(100)]
+    with pytest.raises(LogError, match=r"^cannot write .*catalogue-\w+\.jsonl: File too large$"):
+        write_catalogue(tmp_path, ids, np.zeros((100, 4), np.float32))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_second_writer_of_a_name_is_refused(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from algorithms.core.collect import Recorder
 from algorithms.core.fragment import Fragment, Step
 from algorithms.core.slates import SlateDistribution
 from envs.registry import make_simulator
-from offline.log import Header, LogError, LogWriter, Rows
+from offline.log import Header, LogError, LogWriter, Pseudonyms, Rows
+from offline.log.pseudonyms import VARIABLE
 from offline.log.rows import Array
+from offline.log.schema import HEADER, read_header
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,19 @@ class TrainingRecorders:
     policy: str
 
     def __call__(self, worker: int) -> Recorder:
-        """The recorder of a runner, by its index."""
-        return TrainingRecorder(self.folder, self.header, self.policy, worker)
+        """The recorder of a runner, by its index.
+
+        Raises:
+            LogError: ids are hashed, and the runner's process has not the same key.
+        """
+        # Found anew by each runner: what travels is also written into checkpoints.
+        key = Pseudonyms.find(None)
+        if (None if key is None else key.mark) != self.header.pseudonyms:
+            raise LogError(
+                f"{VARIABLE} of runner {worker} is not that of the process that trains; set the "
+                "same on all machines"
+            )
+        return TrainingRecorder(self.folder, self.header, self.policy, worker, key)
 
 
 def training_recorder(
@@ -150,11 +164,26 @@ def training_recorder(
     """What `algorithms.train` asks for where its config says `train.record`.
 
     Raises:
-        LogError: the world has no slates, or the folder holds another log or cannot be written.
+        LogError: the world has no slates, the key in `RECSIM_LOG_KEY` is too short, or the
+            folder holds another log, also one of another world, or cannot be written.
     """
-    found = TrainingRecorders(Path(folder).resolve(), header_of(world), policy)
+    key = Pseudonyms.find(None)
+    header = replace(header_of(world), pseudonyms=None if key is None else key.mark)
+    found = TrainingRecorders(Path(folder).resolve(), header, policy)
+    _check_world(found.folder, header)
     with LogWriter(found.folder, found.header):
         return found
+
+
+def _check_world(folder: Path, header: Header) -> None:
+    """Refuse to go on with a log of another world."""
+    if not (folder / HEADER).exists():
+        return
+    there = read_header(folder / HEADER).world
+    if there != json.loads(json.dumps(header.world)):
+        raise LogError(
+            f"{folder} holds a log of another world, {json.dumps(there)}; record into a new folder"
+        )
 
 
 class TrainingRecorder:
@@ -164,8 +193,16 @@ class TrainingRecorder:
     first steps are not known.
     """
 
-    def __init__(self, folder: Path, header: Header, policy: str, worker: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        header: Header,
+        policy: str,
+        worker: int,
+        pseudonyms: Pseudonyms | None = None,
+    ) -> None:
         """Begin with nothing known; a resumed run begins anew."""
+        self._pseudonyms = pseudonyms
         self._folder, self._header, self._policy = folder, header, policy
         # Of its own, or a resumed run would name other sessions alike.
         self._name = f"{os.urandom(4).hex()}-{worker}"
@@ -199,10 +236,14 @@ class TrainingRecorder:
             fresh = step.observation.has_response[:, 0].cpu().numpy() == 0
             begun = self._sessions + np.arange(int(fresh.sum()))
             self._ids = self._ids.copy()
-            self._ids[fresh] = [f"{self._name}-{number}" for number in begun]
+            self._ids[fresh] = [self._named(number) for number in begun.tolist()]
             self._sessions += len(begun)
             self._numbers = np.where(fresh, 0, self._numbers)
             ids.append(self._ids)
             numbers.append(self._numbers)
             self._numbers = self._numbers + 1
         return np.stack(ids), np.stack(numbers)
+
+    def _named(self, number: int) -> str:
+        name = f"{self._name}-{number}"
+        return name if self._pseudonyms is None else self._pseudonyms.of(name)

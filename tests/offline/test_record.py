@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from algorithms.slateq import SlateQAgent, SlateQSettings
 from algorithms.train import app as train
 from envs.history import History
 from envs.registry import make_simulator
-from offline.log import COLUMNS, LogError, LogWriter, Rows, concatenate, open_log
+from offline.log import COLUMNS, LogError, LogWriter, Pseudonyms, Rows, concatenate, open_log
 from offline.log.sessions import starts
 from offline.playing import Destination, Target, play, play_all, tasks_of
 from offline.record import app
@@ -241,6 +242,35 @@ def test_training_is_recorded_as_it_was_played(tmp_path: Path, stagger: int) -> 
 def test_what_cannot_be_recorded_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LogError, match="box actions"):
         training_recorder(str(tmp_path), {"name": "Pendulum-v1"}, "ppo")
+
+
+def test_a_training_is_not_recorded_into_a_log_of_another_world(tmp_path: Path) -> None:
+    training_recorder(str(tmp_path), {"name": "boredom"}, "slateq")
+    training_recorder(str(tmp_path), {"name": "boredom"}, "slateq")
+    with pytest.raises(LogError, match=r'holds a log of another world, \{"name": "boredom"\}; rec'):
+        training_recorder(str(tmp_path), {"name": "boredom", "slate_size": 2}, "slateq")
+
+
+def test_a_training_is_recorded_with_hashed_ids_where_there_is_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECSIM_LOG_KEY", "0123456789abcdef")
+    recorders = training_recorder(str(tmp_path), {"name": "boredom"}, "click_maximiser")
+    assert b"0123456789abcdef" not in pickle.dumps(recorders)
+    (fragment,) = fragments(1, 0, 0.5)
+    recorders(2)(fragment)
+    rows = read(tmp_path)
+    assert all(len(name) == 32 and "-" not in name for name in rows["session_id"])
+    key = Pseudonyms(b"0123456789abcdef")
+    assert open_log(tmp_path).header.pseudonyms == key.mark
+    monkeypatch.setenv("RECSIM_LOG_KEY", "another key of 16")
+    with pytest.raises(LogError, match="RECSIM_LOG_KEY of runner 2 is not that of the process"):
+        recorders(2)
+    monkeypatch.delenv("RECSIM_LOG_KEY")
+    with pytest.raises(LogError, match="RECSIM_LOG_KEY of runner 2 is not that of the process"):
+        recorders(2)
+    with pytest.raises(LogError, match="differ in 'pseudonyms', so they are not one log"):
+        training_recorder(str(tmp_path), {"name": "boredom"}, "click_maximiser")
 
 
 def test_training_records_where_its_config_says_so(tmp_path: Path) -> None:

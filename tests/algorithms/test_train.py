@@ -220,6 +220,7 @@ def test_without_workers_ray_is_not_started(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_cluster")
 def test_two_workers_continue_with_the_same_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from algorithms import strict_yaml, train
+from algorithms.cluster import ray_running
 from algorithms.comparison.plots import CONVERGENCE
 from algorithms.config import load_config
 from algorithms.core.slates import SlateDistribution
@@ -204,8 +205,9 @@ def test_the_portable_policy_recommends_what_the_trained_agent_would(
 ) -> None:
     folder = portable[name]
     run = read_run(folder)
-    algo = build(run.config)
-    algo.restore_from_path(str((run.latest().path / "rllib").resolve()))
+    with ray_running(0):
+        algo = build(run.config)
+        algo.restore_from_path(str((run.latest().path / "rllib").resolve()))
     trained = Policy(algo.agent(), exploration=Policy.load(folder).exploration)
     observation = observed(folder)
     with np.load(folder / "shown.npz") as shown:

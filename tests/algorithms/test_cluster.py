@@ -294,6 +294,9 @@ while time.monotonic() < deadline and len(set(places())) < 2:
     algo.train()
 assert len(set(places())) == 2, "the lost runner did not come back on the new node"
 algo.stop()
+# A driver whose node goes first ends with status 1.
+ray.shutdown()
+cluster.shutdown()
 """
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from algorithms.bandits.settings import BanditSettings
 from algorithms.core.agent import Agent
 from algorithms.core.fragment import Fragment
+from algorithms.core.rows import of_candidates
 from envs.history import History
 from envs.spec import FeatureSpec
 
@@ -67,16 +68,10 @@ class BanditAgent(Agent):
         """A row for every item shown, step by step, user by user, slot by slot."""
         slates = fragment.slates
         slots = slates.shape[2]
-        steps = [step.observation for step in fragment.steps]
-        users = torch.arange(fragment.num_users, device=slates.device)[:, None]
-        items = [
-            seen.candidates[users, slate].flatten(0, 1)
-            for seen, slate in zip(steps, slates, strict=True)
-        ]
         feedback = self._feedback(fragment, slots)
         return Shown(
             fragment.observed("user").flatten(0, 1).repeat_interleave(slots, dim=0),
-            torch.cat(items),
+            of_candidates(fragment, slates).flatten(0, 1),
             fragment.observed("history").flatten(0, 1).repeat_interleave(slots, dim=0),
             feedback.flatten(),
         )

@@ -109,6 +109,11 @@ class RunConfig(Section):
         return self.train.users // max(1, self.workers)
 
     @property
+    def keep_checkpoints(self) -> int:
+        """How many of the last checkpoints stay."""
+        return self.train.keep_checkpoints
+
+    @property
     def world(self) -> Plain:
         """Arguments of `envs.registry.make_simulator` but for the number of users and the seed."""
         plain = self.env.world

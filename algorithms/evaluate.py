@@ -99,7 +99,7 @@ def load(target: str) -> Policy | None:
     """The policy of a run folder or a policy folder; `None` for a baseline."""
     from algorithms.policy import Policy
     from algorithms.registry import baseline_names, nearest
-    from algorithms.run import RunError, read_run
+    from algorithms.run import RunError, about
 
     if target in baseline_names():
         return None
@@ -109,7 +109,7 @@ def load(target: str) -> Policy | None:
             f"'{target}' is neither a run folder nor a baseline; "
             f"{nearest(target, baseline_names())}"
         )
-    if (path / "run.json").exists() and not read_run(path).policy.exists():
+    if (path / "run.json").exists() and about(path) and not (path / "policy").exists():
         raise RunError(
             f"{path} has no policy yet, because its training has not ended; continue it with "
             f"--resume, or evaluate one of its checkpoints: {path / 'checkpoints'}"

@@ -16,14 +16,27 @@ class TrainingProgress:
     Rich respects NO_COLOR and TERM=dumb.
     """
 
-    def __init__(self, budget: int, done: int = 0, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        budget: int,
+        done: int = 0,
+        console: Console | None = None,
+        *,
+        unit: str = "steps",
+        label: str = "return",
+        digits: int = 1,
+    ) -> None:
         """Show nothing yet.
 
         Args:
-            budget: user-steps of the whole run.
+            budget: user-steps of the whole run, or what else is counted.
             done: user-steps before this process.
             console: standard error if not given.
+            unit: what is counted, in the plural.
+            label: of the number that is shown beside.
+            digits: of that number after its point.
         """
+        self._unit, self._label, self._digits = unit, label, digits
         self._budget, self._console = budget, console or Console(stderr=True)
         self._shown = 10 * done // budget
         self._live = self._console.is_terminal and not self._console.is_dumb_terminal
@@ -60,9 +73,9 @@ class TrainingProgress:
             speed: user-steps per second.
             mean_return: of the sessions that ended lately; NaN for none.
         """
-        numbers = f"{steps:,} of {self._budget:,} steps, {speed:,.0f} a second"
+        numbers = f"{steps:,} of {self._budget:,} {self._unit}, {speed:,.0f} a second"
         if not math.isnan(mean_return):
-            numbers += f", return {mean_return:.1f}"
+            numbers += f", {self._label} {mean_return:.{self._digits}f}"
         if self._live:
             self._bar.update(self._task, completed=min(steps, self._budget), numbers=numbers)
             return

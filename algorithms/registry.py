@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -57,6 +58,22 @@ def _found() -> tuple[dict[str, AlgorithmEntry], dict[str, type[Agent]]]:
     return dict(sorted(trainable.items())), dict(sorted(agents.items()))
 
 
+FURTHER = ("offline.learning.registry",)
+"""Modules with `agents()`, agents by name, of packages that build on this one.
+
+By name, since nothing here imports those packages; only looked at for what is not found here.
+"""
+
+
+@cache
+def _further() -> dict[str, type[Agent]]:
+    found: dict[str, type[Agent]] = {}
+    for name in FURTHER:
+        if importlib.util.find_spec(name.partition(".")[0]) is not None:
+            found |= importlib.import_module(name).agents()
+    return found
+
+
 def algorithm_names() -> list[str]:
     """Names of all algorithms that can be trained."""
     return list(_found()[0])
@@ -89,9 +106,12 @@ def agent_class(name: str) -> type[Agent]:
     Raises:
         ValueError: there is none; names the nearest.
     """
-    if name not in _found()[1]:
-        raise ValueError(f"unknown policy '{name}'; {nearest(name, agent_names())}")
-    return _found()[1][name]
+    if name in _found()[1]:
+        return _found()[1][name]
+    further = _further()
+    if name not in further:
+        raise ValueError(f"unknown policy '{name}'; {nearest(name, [*agent_names(), *further])}")
+    return further[name]
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

@@ -6,21 +6,44 @@ temporary name and renamed, and checkpoints carry checksums.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from algorithms import strict_yaml
+from algorithms.checkpoints import (
+    SUMS,
+    Checkpoint,
+    checksums,
+    damage,
+    replace_folder,
+    write_whole,
+)
 from algorithms.config import RunConfig, parse
-from algorithms.layers import ConfigError
+from algorithms.layers import ConfigError, Layer
+
+__all__ = [
+    "Checkpoint",
+    "Run",
+    "RunError",
+    "RunFolder",
+    "about",
+    "checksums",
+    "create_folder",
+    "create_run",
+    "damage",
+    "read_config",
+    "read_run",
+    "versions",
+    "write_whole",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -28,35 +51,37 @@ FORMAT = 1
 MINIMUM_FREE = 20 * 2**20
 """Bytes below which a run does not start; the default run needs about 5 MB."""
 
-_RUN, _CONFIG, _RESULT, _STATE, _SUMS = (
-    "run.json",
-    "config.yaml",
-    "result.json",
-    "state.json",
-    "checksums.json",
-)
+_RUN, _CONFIG, _RESULT, _STATE = "run.json", "config.yaml", "result.json", "state.json"
+
+
+_COMMANDS = {"online": "`algorithms.train`", "offline": "`offline.train`"}
 
 
 class RunError(ValueError):
     """A run folder that cannot be used or written; the message is one sentence."""
 
 
+class Described(Protocol):
+    """The config of whatever runs in a folder."""
+
+    @property
+    def algorithm(self) -> str:
+        """What is trained."""
+
+    @property
+    def keep_checkpoints(self) -> int:
+        """How many of the last checkpoints stay."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain data, as it stands in `config.yaml`."""
+
+
+C = TypeVar("C", bound=Described)
+
+
 @dataclass(frozen=True)
-class Checkpoint:
-    """A whole checkpoint.
-
-    Attributes:
-        path: its folder, with `rllib/` and `policy/`.
-        state: what was kept beside RLlib's own state, as plain data.
-    """
-
-    path: Path
-    state: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run folder.
+class RunFolder(Generic[C]):
+    """A run folder, whatever runs there.
 
     Attributes:
         path: the folder.
@@ -64,7 +89,7 @@ class Run:
     """
 
     path: Path
-    config: RunConfig
+    config: C
 
     @property
     def policy(self) -> Path:
@@ -117,7 +142,7 @@ class Run:
             partial.mkdir(parents=True)
             write(partial)
             (partial / _STATE).write_text(json.dumps(state, indent=2) + "\n")
-            (partial / _SUMS).write_text(json.dumps(checksums(partial), indent=2) + "\n")
+            (partial / SUMS).write_text(json.dumps(checksums(partial), indent=2) + "\n")
             replace_folder(partial, target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -128,7 +153,7 @@ class Run:
     ) -> Checkpoint:
         """Save the checkpoint of a step, and forget the ones before the last few."""
         saved = self.save(f"step-{steps:012d}", write, state)
-        for old in self._steps()[self.config.train.keep_checkpoints :]:
+        for old in self._steps()[self.config.keep_checkpoints :]:
             shutil.rmtree(old, ignore_errors=True)
         return saved
 
@@ -156,42 +181,8 @@ class Run:
         raise RunError(f"{self.path} has no checkpoint yet; start a new run")
 
 
-def damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint, `None` for nothing."""
-    try:
-        expected: dict[str, str] = json.loads((checkpoint / _SUMS).read_text())
-    except (OSError, ValueError):
-        return f"no readable {_SUMS}"
-    found = checksums(checkpoint)
-    for name, checksum in expected.items():
-        if name not in found:
-            return f"{name} is missing"
-        if found[name] != checksum:
-            return f"{name} has changed"
-    return None
-
-
-def checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file but the checksums themselves."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != _SUMS)
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
-def replace_folder(new: Path, target: Path) -> None:
-    """Put a whole folder where another one may be."""
-    old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        os.rename(target, old)
-    os.rename(new, target)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+class Run(RunFolder[RunConfig]):
+    """The folder of a run that samples from a world."""
 
 
 def versions() -> dict[str, str]:
@@ -217,11 +208,26 @@ def create_run(config: RunConfig, out: Path | None = None) -> Run:
         RunError: it cannot be written, is in use, or the disk is full.
     """
     world = config.env.name.replace(":", ".").rpartition("/")[2]
+    return Run(create_folder(config, "online", f"{config.algorithm}-{world}", out), config)
+
+
+def create_folder(config: Described, kind: str, name: str, out: Path | None = None) -> Path:
+    """A new run folder with its config.
+
+    Args:
+        config: what will run there.
+        kind: of run; `about` reads it back.
+        name: with a time behind it, under `runs/`, that of the folder if `out` is not given.
+        out: the folder.
+
+    Raises:
+        RunError: it cannot be written, is in use, or the disk is full.
+    """
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    wanted = Path("runs") / f"{config.algorithm}-{world}-{stamp}" if out is None else out
+    wanted = Path("runs") / f"{name}-{stamp}" if out is None else out
     try:
         wanted.parent.mkdir(parents=True, exist_ok=True)
-        path = _create(config, wanted, counted=out is None)
+        path = _create(config, kind, wanted, counted=out is None)
         free = shutil.disk_usage(path).free
     except OSError as error:
         raise RunError(f"cannot write the run folder {wanted}: {error.strerror}") from None
@@ -231,14 +237,15 @@ def create_run(config: RunConfig, out: Path | None = None) -> Run:
             f"the disk of {wanted} has {free / 2**20:.0f} MB left; "
             f"make {MINIMUM_FREE // 2**20} MB free or choose another folder with --out"
         )
-    return Run(path, config)
+    return path
 
 
-def _create(config: RunConfig, wanted: Path, counted: bool) -> Path:
+def _create(config: Described, kind: str, wanted: Path, counted: bool) -> Path:
     partial = wanted.with_name(f".{wanted.name}.{os.getpid()}.partial")
     try:
         (partial / "checkpoints").mkdir(parents=True)
-        about = {"format": FORMAT, "algorithm": config.algorithm, "versions": versions()}
+        about = {"format": FORMAT, "kind": kind, "algorithm": config.algorithm}
+        about["versions"] = versions()
         (partial / _RUN).write_text(json.dumps(about, indent=2) + "\n")
         (partial / _CONFIG).write_text(strict_yaml.dump(config.to_plain()))
         for path in _names(wanted) if counted else [wanted]:
@@ -263,15 +270,15 @@ def _names(wanted: Path) -> Iterator[Path]:
         yield wanted.with_name(f"{wanted.name}-{number}")
 
 
-def read_run(path: Path) -> Run:
-    """An existing run folder.
+def about(path: Path) -> dict[str, Any]:
+    """What kind of run is in a folder, of which algorithm, and with which versions.
 
     Raises:
-        RunError: it is none, is of a newer version, or its config cannot be read.
+        RunError: it is no run folder, or is of a newer version.
     """
     try:
-        about = json.loads((path / _RUN).read_text())
-        number = about["format"]
+        found: dict[str, Any] = json.loads((path / _RUN).read_text())
+        number = found["format"]
     except (OSError, ValueError, KeyError, TypeError):
         what = "has no readable run.json" if path.is_dir() else "is no folder"
         raise RunError(f"{path} is not a run folder: it {what}") from None
@@ -280,13 +287,42 @@ def read_run(path: Path) -> Run:
             f"{path} is a run folder of version {number}, newer than this installation's "
             f"{FORMAT}; upgrade rllib-recsim"
         )
+    return {"kind": "online", **found}
+
+
+def read_config(path: Path, kind: str, read: Callable[[Sequence[Layer]], C]) -> C:
+    """The config of an existing run folder.
+
+    Args:
+        path: the folder.
+        kind: of run that it has to be.
+        read: checks the layers of a config.
+
+    Raises:
+        RunError: it is none, is of another kind or a newer version, or cannot be read.
+    """
+    found = about(path)["kind"]
+    if found != kind:
+        raise RunError(
+            f"{path} is a run of {_COMMANDS.get(found, found)}, not of {_COMMANDS[kind]}; "
+            "continue it there"
+        )
     source = str(path / _CONFIG)
     try:
         data = strict_yaml.load((path / _CONFIG).read_text(encoding="utf-8"))
-        return Run(path, parse([(source, data if isinstance(data, dict) else {})]))
+        return read([(source, data if isinstance(data, dict) else {})])
     except OSError as error:
         raise RunError(f"cannot read {source}: {error.strerror}") from None
     except strict_yaml.YamlError as error:
         raise RunError(f"{source}, {error}") from None
     except ConfigError as error:
         raise RunError(str(error)) from None
+
+
+def read_run(path: Path) -> Run:
+    """An existing run folder.
+
+    Raises:
+        RunError: it is none, is of a newer version, or its config cannot be read.
+    """
+    return Run(path, read_config(path, "online", parse))

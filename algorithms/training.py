@@ -18,11 +18,11 @@ from safetensors import SafetensorError
 
 from algorithms.accounting import Clock, memory_bytes
 from algorithms.cluster import WorkersLost, objects_by_value, quiet
-from algorithms.config import RunConfig
+from algorithms.config import EvaluateSection, RunConfig
 from algorithms.core.agent import Exploration
 from algorithms.core.collect import Recorder
 from algorithms.curves import draw_curves
-from algorithms.environment import on_backend
+from algorithms.environment import World, on_backend
 from algorithms.evaluation import Estimate, EvaluationResult, evaluate_policy
 from algorithms.layers import ConfigError
 from algorithms.metrics import STEPS, MetricsLog
@@ -297,7 +297,7 @@ class Training:
             tick=signals.check,
         )
         found.save(self.run.evaluation)
-        references = reference_returns(config)
+        references = reference_returns(config.world, config.evaluate)
         self._peak = max(self._peak, memory_bytes())
         self.clock.charge("eval", exact=True)
         result = {**self._figures(found), "references": references}
@@ -347,11 +347,10 @@ def _crossed(before: int, after: int, every: int | None) -> bool:
     return every is not None and after // every > before // every
 
 
-def reference_returns(config: RunConfig) -> dict[str, float]:
+def reference_returns(world: World, evaluate: EvaluateSection) -> dict[str, float]:
     """What policies without training earn there, on the torch backend where it has the world."""
-    world, _ = on_backend(config.world, "torch")
-    world = {**world, "history": []}
-    users = min(_REFERENCE_USERS, config.evaluate.users)
+    world = {**on_backend(world, "torch")[0], "history": []}
+    users = min(_REFERENCE_USERS, evaluate.users)
     found: dict[str, float] = {}
     for name in baseline_names():
         simulator = make_simulator(num_users=1, **world)
@@ -359,6 +358,6 @@ def reference_returns(config: RunConfig) -> dict[str, float]:
             policy = baseline(name, simulator.spec, simulator.history, simulator.slate_size)
         except ValueError:
             continue
-        played = evaluate_policy(policy, world, users, config.evaluate.seed)
+        played = evaluate_policy(policy, world, users, evaluate.seed)
         found[name] = Estimate.of(played.returns).mean
     return found

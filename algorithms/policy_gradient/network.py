@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from algorithms.core.affinity import scores
 from algorithms.core.networks import StateItemNetwork, layers
+from algorithms.core.settings import Widths
 from algorithms.policy_gradient.settings import PolicyGradientSettings
 from envs.spec import Feature, FeatureSpec
+
+
+class NetworkOptions(Protocol):
+    """What the networks read of settings; see `PolicyGradientSettings`."""
+
+    @property
+    def hidden(self) -> Widths: ...  # noqa: D102
+    @property
+    def item_hidden(self) -> Widths: ...  # noqa: D102
+    @property
+    def layer_norm(self) -> bool: ...  # noqa: D102
+    @property
+    def use_appeal(self) -> bool: ...  # noqa: D102
+    @property
+    def value_scale(self) -> float: ...  # noqa: D102
+    @property
+    def initial_value(self) -> float: ...  # noqa: D102
 
 
 class PolicyNetwork(StateItemNetwork):
@@ -20,9 +39,7 @@ class PolicyNetwork(StateItemNetwork):
     appeal is used: how attractive a candidate is multiplies what a click on it is worth.
     """
 
-    def __init__(
-        self, spec: FeatureSpec, history_size: int, options: PolicyGradientSettings
-    ) -> None:
+    def __init__(self, spec: FeatureSpec, history_size: int, options: NetworkOptions) -> None:
         """Build with fresh weights."""
         self._appeal = spec if options.use_appeal and spec.appeal is not None else None
         super().__init__(
@@ -101,7 +118,7 @@ class BoxNetwork(nn.Module):
 class ValueNetwork(nn.Module):
     """A value of the state with layers of its own."""
 
-    def __init__(self, state_size: int, options: PolicyGradientSettings) -> None:
+    def __init__(self, state_size: int, options: NetworkOptions) -> None:
         """Build with fresh weights."""
         super().__init__()
         self.value_scale = options.value_scale

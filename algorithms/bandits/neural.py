@@ -17,6 +17,7 @@ from algorithms.bandits.settings import BanditSettings, NeuralLinearSettings
 from algorithms.core.agent import Decision
 from algorithms.core.networks import layers
 from algorithms.core.replay import Replay
+from algorithms.core.settings import refuse_idle
 from envs.spec import Feature
 
 
@@ -82,6 +83,9 @@ class NeuralLinear(LinearBandit):
         # With a model for each arm the context is the user's alone, and so are the ids.
         groups = (self.spec.user,) if self.arms else (self.spec.user, self.spec.candidate)
         ids = [int(f.high) + 1 for group in groups for f in group if f.kind == "id"]
+        if not ids:
+            because = f"{'users' if self.arms else 'users and items'} have no feature that is an id"
+            refuse_idle(options, ["embedding_size"], because, "train in a world with ids")
         self.network = Representation(
             self.context.size, ids, options.embedding_size, options.hidden
         )

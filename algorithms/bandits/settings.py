@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from algorithms.core.settings import ActingSettings, Widths
+from algorithms.core.settings import ActingSettings, Widths, refuse_idle
 
 
 class BanditSettings(ActingSettings):
@@ -20,7 +20,8 @@ class BanditSettings(ActingSettings):
         discount: what a round leaves of all earlier ones; 1 forgets nothing.
         window: rounds that count; 0 keeps all.
         arm_feature: candidate feature that names the arm, one-hot or an id;
-            the first such feature if not given, or else the first vector.
+            the first such feature if not given, or else the first vector. For
+            algorithms that know arms.
     """
 
     feedback: Literal["click", "reward"] = "reward"
@@ -136,6 +137,13 @@ class LinearSettings(BanditSettings):
     context: tuple[str, ...] | None = None
     ridge: float = Field(1.0, gt=0)
 
+    @model_validator(mode="after")
+    def _arms_have_models(self) -> Self:
+        if self.models == "shared":
+            because = "one model is shared by all items"
+            refuse_idle(self, ["arm_feature"], because, "set models to 'per_arm'")
+        return self
+
 
 class LinUCBSettings(LinearSettings):
     """LinUCB.
@@ -176,11 +184,11 @@ class NeuralLinearSettings(LinearSettings):
     Attributes:
         explore_by: `ucb` with `alpha`, or `thompson` with `spread` and
             `draws`, which needs a temperature of 1.
-        alpha: as of LinUCB.
-        spread: as of LinTS.
-        draws: as of LinTS.
+        alpha: as of LinUCB (`ucb`).
+        spread: as of LinTS (`thompson`).
+        draws: as of LinTS (`thompson`).
         hidden: widths of the network's layers; the last one is regressed on.
-        embedding_size: columns learned for each id feature.
+        embedding_size: columns learned for each id feature, where there is one.
         buffer: rows kept to train on and to rebuild the regression from.
         train_every: rounds between trainings of the network.
         gradient_steps: of each training.
@@ -214,6 +222,12 @@ class NeuralLinearSettings(LinearSettings):
                 "explore_by 'thompson' needs a floor for items that no draw prefers; set epsilon "
                 "to 0.001"
             )
+        if self.explore_by == "thompson":
+            because = "explore_by 'thompson' goes by draws"
+            refuse_idle(self, ["alpha"], because, "set explore_by to 'ucb'")
+        else:
+            because = "explore_by 'ucb' goes by bounds"
+            refuse_idle(self, ["spread", "draws"], because, "set explore_by to 'thompson'")
         if self.window or self.discount < 1:
             raise ValueError(
                 "neural_linear forgets by its buffer, not by window or discount; set buffer"

@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Widths = tuple[Annotated[int, Field(ge=1)], ...]
 """Of a network's layers."""
+
+
+def refuse_idle(settings: BaseModel, names: Iterable[str], because: str, instead: str) -> None:
+    """Refuse options that would silently do nothing.
+
+    Defaults pass, since everybody has them. Only modes make an option idle; the end
+    of a range, such as a discount of 0, does not.
+
+    Args:
+        settings: being checked.
+        names: of the options that nothing reads here.
+        because: why.
+        instead: how to make them count.
+
+    Raises:
+        ValueError: one of them is not at its default.
+    """
+    for name in names:
+        default, value = type(settings).model_fields[name].default, getattr(settings, name)
+        if value != default:
+            raise ValueError(
+                f"{name} is {_as_given(value)}, which does nothing: {because}; leave it at "
+                f"{_as_given(default)}, or {instead}"
+            )
+
+
+def _as_given(value: object) -> str:
+    """As it stands in a file."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
 class ActingSettings(BaseModel):
@@ -15,8 +47,8 @@ class ActingSettings(BaseModel):
 
     Attributes:
         epsilon: probability of a uniformly random item, slot by slot, to begin with.
-        epsilon_final: the same once `epsilon_steps` have passed.
-        epsilon_steps: user-steps over which epsilon moves linearly.
+        epsilon_final: the same once `epsilon_steps` have passed; none stays at epsilon.
+        epsilon_steps: user-steps over which epsilon moves linearly (`epsilon_final`).
         temperature: of the softmax over log-weights; 0 shows the best slate.
         stagger_steps: length of the run-in that spreads the first sessions.
     """
@@ -28,6 +60,19 @@ class ActingSettings(BaseModel):
     epsilon_steps: int = Field(0, ge=0)
     temperature: float = Field(0.0, ge=0)
     stagger_steps: int = Field(64, ge=0)
+
+    @model_validator(mode="after")
+    def _schedule_counts(self) -> Self:
+        if self.epsilon_final is None:
+            refuse_idle(
+                self, ["epsilon_steps"], "there is no epsilon_final to move to", "set that, too"
+            )
+        elif not self.epsilon_steps:
+            raise ValueError(
+                f"epsilon_final is {self.epsilon_final}, but epsilon_steps is 0, so that epsilon "
+                f"({self.epsilon}) would do nothing; set epsilon_steps, or epsilon alone"
+            )
+        return self
 
     def epsilon_at(self, steps: int) -> float:
         """Epsilon after so many user-steps."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from algorithms.core.settings import Settings, Widths
+from algorithms.core.settings import Settings, Widths, refuse_idle
+
+_OF_REPLAY = ("replay_capacity", "replay_ratio", "learning_starts", "target_update_steps")
 
 
 class ValueSettings(Settings):
@@ -39,3 +41,16 @@ class ValueSettings(Settings):
     replay_ratio: float = Field(4.0, gt=0)
     learning_starts: int = Field(10_000, ge=0)
     target_update_steps: int = Field(10_000, ge=1)
+
+    @model_validator(mode="after")
+    def _learning_counts(self) -> Self:
+        if self.learning == "fresh":
+            because = "learning 'fresh' has no replay buffer and no target network"
+            refuse_idle(self, _OF_REPLAY, because, "set learning to 'replay'")
+        else:
+            because = "learning 'replay' has no lambda-returns"
+            refuse_idle(self, ["lambda_"], because, "set learning to 'fresh'")
+        if not self.hidden:
+            because = "there are no layers to normalise, as hidden is empty"
+            refuse_idle(self, ["layer_norm"], because, "give hidden widths")
+        return self

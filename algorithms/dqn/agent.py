@@ -18,6 +18,7 @@ from torch import Tensor
 
 from algorithms.core.agent import Agent, Decision
 from algorithms.core.fragment import Fragment
+from algorithms.core.settings import refuse_idle
 from algorithms.core.slate_actions import (
     check_count,
     eligible_slates,
@@ -46,13 +47,18 @@ class DQNAgent(Agent):
         """Build with fresh weights.
 
         Raises:
-            ValueError: slates of several items, but single items as actions.
+            ValueError: slates of several items, but single items as actions; or an
+                order of slates that have but one item.
         """
         super().__init__(spec, history, slate_size, settings)
         self.options = DQNSettings(**settings)
         options = self.options
         self.whole = options.actions == "slates"
         self._check_size(slate_size)
+        if slate_size == 1:
+            refuse_idle(
+                options, ["ordered"], "slates of one item have one order", "raise slate_size"
+            )
         self.needs_target = options.learning == "replay"
         self.network = DQNNetwork(
             spec.user_size + history.size,

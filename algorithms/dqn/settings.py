@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from algorithms.core.settings import Widths
+from algorithms.core.settings import Widths, refuse_idle
 from algorithms.core.value_settings import ValueSettings
 
 
@@ -33,9 +33,9 @@ class DQNSettings(ValueSettings):
         n_step: rewards summed before bootstrapping (`replay`); fewer where the
             session or the fragment ends.
         prioritised: draw rows by their last error (`replay`).
-        priority_alpha: power of the error; 0 draws uniformly.
+        priority_alpha: power of the error; 0 draws uniformly (`prioritised`).
         priority_beta: power of the importance weights to begin with; rises
-            linearly to 1 at `schedule_steps`.
+            linearly to 1 at `schedule_steps` (`prioritised`).
     """
 
     actions: Literal["items", "slates"] = "items"
@@ -63,8 +63,18 @@ class DQNSettings(ValueSettings):
                     "prioritised needs a replay buffer, but learning is 'fresh'; "
                     "set learning to 'replay'"
                 )
-        if self.ordered and self.actions == "items":
-            raise ValueError("ordered is about slates, but actions is 'items'; set it to 'slates'")
+            because = "learning 'fresh' has no target network that could choose"
+            refuse_idle(self, ["double"], because, "set learning to 'replay'")
+        else:
+            because = "learning 'replay' has no traces"
+            refuse_idle(self, ["trace"], because, "set learning to 'fresh'")
+        if not self.prioritised:
+            because = "the replay is not prioritised"
+            refuse_idle(self, ["priority_alpha", "priority_beta"], because, "set prioritised")
+        if self.actions == "items":
+            because = "it is about slates, but actions is 'items'"
+            names = ("ordered", "max_slates", "slate_hidden")
+            refuse_idle(self, names, because, "set actions to 'slates'")
         return self
 
     def priority_beta_at(self, steps: int) -> float:

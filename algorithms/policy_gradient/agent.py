@@ -48,9 +48,14 @@ class PolicyGradientAgent(Agent):
     def __init__(
         self, spec: FeatureSpec, history: History, slate_size: int, settings: Mapping[str, Any]
     ) -> None:
-        """Build with fresh weights."""
+        """Build with fresh weights.
+
+        Raises:
+            ValueError: settings that do nothing where actions are of this kind.
+        """
         super().__init__(spec, history, slate_size, settings)
         self.options = self.options_class(**settings)
+        self.options.check_actions(spec.actions, slate_size)
         network_class = BoxNetwork if spec.actions == "box" else PolicyNetwork
         self.network = network_class(spec, history.size, self.options)
         self.values = (

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from algorithms.core.settings import Settings, Widths
+from algorithms.core.settings import Settings, Widths, refuse_idle
+from envs.spec import Actions
 
 WHOLE = 2**30
 """Rows that no batch has: one minibatch."""
@@ -56,13 +57,39 @@ class PolicyGradientSettings(Settings):
     initial_std: float = Field(0.5, gt=0)
 
     @model_validator(mode="after")
-    def _explores_by_itself(self) -> PolicyGradientSettings:
-        if (self.epsilon, self.epsilon_final or 0.0, self.temperature) != (0.0, 0.0, 1.0):
+    def _schedule_counts(self) -> Self:
+        """In the place of the check that others have of their schedule: there is none here."""
+        found = (self.epsilon, self.epsilon_final, self.epsilon_steps, self.temperature)
+        if found != (0.0, None, 0, 1.0):
             raise ValueError(
                 "a policy gradient explores by its own policy, so epsilon is 0 and temperature 1; "
                 "raise entropy_coeff to explore more"
             )
         return self
+
+    @model_validator(mode="after")
+    def _layers_count(self) -> Self:
+        if not self.hidden:
+            because = "there are no layers over user and history, as hidden is empty"
+            refuse_idle(self, ["layer_norm", "shared_body"], because, "give hidden widths")
+        return self
+
+    def check_actions(self, actions: Actions, slate_size: int) -> None:
+        """Refuse what does nothing in a world of such actions.
+
+        Raises:
+            ValueError: says what and why.
+        """
+        if actions == "slate":
+            because = "candidates are picked here, not numbers made"
+            refuse_idle(self, ["initial_std"], because, "train where actions are a box")
+            if slate_size == 1:
+                because = "the entropy of one slot is exact anyway"
+                refuse_idle(self, ["entropy"], because, "raise slate_size")
+        else:
+            because = "numbers are made here, and there are no candidates"
+            names = ("item_hidden", "use_appeal", "entropy")
+            refuse_idle(self, names, because, "train where candidates are picked")
 
 
 class ReinforceSettings(PolicyGradientSettings):

@@ -48,7 +48,7 @@ TINY = {
     "evaluate.users": 20,
     "evaluate.backend": "torch",
 }
-SMALLER = {"learning_starts": 256, "stagger_steps": 4, "hidden": [16], "minibatch_size": 64}
+SMALLER = {"stagger_steps": 4, "hidden": [16], "minibatch_size": 64}
 """Settings of algorithms that have them; the others keep their own."""
 CLOCKS = ("steps_per_second", "wall_seconds", "train_cpu_seconds", "learner/cpu_seconds")
 every_algorithm = pytest.mark.parametrize("name", algorithm_names())

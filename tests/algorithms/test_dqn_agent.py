@@ -282,7 +282,7 @@ def test_ordered_slates_of_more_slots_than_trained_are_refused() -> None:
     [
         ({"n_step": 3}, "n_step is 3, but learning 'fresh' uses lambda-returns"),
         ({"prioritised": True}, "prioritised needs a replay buffer"),
-        ({"ordered": True}, "ordered is about slates"),
+        ({"ordered": True}, "ordered is true, which does nothing: it is about slates"),
         ({"priority_beta": 1.5}, "less than or equal to 1"),
         ({"slate_hidden": ()}, "at least 1 item"),
     ],

@@ -67,7 +67,8 @@ def test_one_seed_gives_one_result_and_another_seed_another() -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("learning", ["fresh", "replay"])
 def test_a_checkpoint_continues_as_if_nothing_had_happened(tmp_path, workers, learning) -> None:
-    settings = {"learning": learning, "learning_starts": 32, "target_update_steps": 64}
+    replay = {"learning_starts": 32, "target_update_steps": 64}
+    settings = {"learning": learning, **(replay if learning == "replay" else {})}
     algo = config(workers, **settings).build_algo()
     algo.train()
     algo.save_to_path(str(tmp_path))

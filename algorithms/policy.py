@@ -122,7 +122,8 @@ class Policy:
                 f"slates of {size} are asked for and {offered} candidates are offered; ask for "
                 "1 to as many as there are candidates"
             )
-        decision, exploration = self.agent.decide(observation, size), self.acting(explore)
+        decide = self.agent.decide if explore else self.agent.exploit
+        decision, exploration = decide(observation, size), self.acting(explore)
         return decision, self.agent.distribution_of(decision, observation, exploration, size)
 
     def acting(self, explore: bool) -> Exploration:

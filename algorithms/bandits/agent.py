@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from algorithms.bandits.settings import BanditSettings
-from algorithms.core.agent import Agent
+from algorithms.bandits.statistics import Statistics
+from algorithms.core.agent import Agent, Decision
 from algorithms.core.fragment import Fragment
 from algorithms.core.rows import of_candidates
 from envs.history import History
+from envs.simulator import Observation
 from envs.spec import FeatureSpec
 
 
@@ -97,7 +99,8 @@ class BanditAgent(Agent):
 
         Raises:
             ValueError: columns of another model, or numbers that are not
-                finite; the model is as before.
+                finite; the model is as before. Or sums that the regression
+                cannot be solved for, which are kept.
         """
         self._late.append(columns)
         if len(self._late) <= self.options.feedback_delay:
@@ -120,14 +123,32 @@ class BanditAgent(Agent):
     def report(self) -> dict[str, float]:
         """Numbers of the model, always the same ones."""
 
+    @property
+    @abc.abstractmethod
+    def seen(self) -> Statistics:
+        """The sums that it learns from."""
+
+    @abc.abstractmethod
+    def expected(self, observation: Observation) -> Tensor:
+        """Estimate of each candidate's feedback, (B, N), without anything for exploration."""
+
+    def exploit(self, observation: Observation, slate_size: int) -> Decision:
+        """Candidates by what they are expected to give.
+
+        While learning, a bound adds a bonus to what is little known, and draws
+        spread around the estimate. Both pay only if one learns from what comes
+        back; a policy that is asked for its best slate earns most by the estimates.
+        """
+        return Decision(self.expected(observation), None, {})
+
     def generator(self) -> np.random.Generator:
         """For the posterior draws of this version of the model."""
         return np.random.default_rng([int(self.salt), int(self.version)])
 
     def learning_state(self) -> dict[str, Any]:
-        """Feedback that has not arrived yet."""
+        """Feedback that has not arrived yet, and the rounds of a window."""
         late = [{name: value.cpu() for name, value in part.items()} for part in self._late]
-        return {"late": late}
+        return {"late": late, "window": self.seen.learning_state()}
 
     def set_learning_state(self, state: Mapping[str, Any]) -> None:
         """Continue from `learning_state`."""
@@ -136,6 +157,7 @@ class BanditAgent(Agent):
             {name: torch.as_tensor(value).to(device) for name, value in part.items()}
             for part in state["late"]
         ]
+        self.seen.set_learning_state(state.get("window", {}))
 
 
 def check_finite(feedback: Tensor) -> None:

@@ -74,6 +74,19 @@ class ArmBandit(BanditAgent):
         """Merge counts and totals."""
         self.statistics.add(columns)
 
+    def expected(self, observation: Observation) -> Tensor:
+        """The means of the candidates' arms."""
+        return self.means()[self.arms.index(observation.candidates)]
+
+    def means(self) -> Tensor:
+        """Estimate of each arm and, last, of the unknown one, (A + 1,)."""
+        return self.score
+
+    @property
+    def seen(self) -> Statistics:
+        """Counts and totals of the arms."""
+        return self.statistics
+
     def report(self) -> dict[str, float]:
         """Observations that count, and their mean feedback."""
         count, total = self.statistics["count"].sum(), self.statistics["total"].sum()
@@ -101,7 +114,7 @@ class EpsilonGreedy(ArmBandit):
 
 
 class UCB1(ArmBandit):
-    """The arm with the highest upper confidence bound."""
+    """The arm with the highest upper confidence bound; asked for its best, the highest mean."""
 
     name: ClassVar[str] = "ucb1"
     settings_class: ClassVar[type[BanditSettings]] = UCBSettings
@@ -112,6 +125,13 @@ class UCB1(ArmBandit):
         mean = total / count.clamp_min(1e-20)
         index = confidence_index(mean, count, self.options.confidence)
         self.score.copy_(index.clamp(max=UNTRIED))
+
+    def means(self) -> Tensor:
+        """Without the bonus; arms that were never tried have the mean of all that was seen."""
+        count, total = self.known_and_unknown()
+        overall = total.sum() / count.sum().clamp_min(1e-20)
+        mean = torch.where(count > 0, total / count.clamp_min(1e-20), overall)
+        return mean.to(self.score.dtype)
 
 
 class DiscountedUCB(UCB1):

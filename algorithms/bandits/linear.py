@@ -18,6 +18,7 @@ from algorithms.bandits.settings import (
     LinUCBSettings,
     SquareCBSettings,
 )
+from algorithms.bandits.statistics import Statistics
 from algorithms.core.agent import Decision
 from envs.history import History
 from envs.simulator import Observation
@@ -81,12 +82,18 @@ class LinearBandit(BanditAgent):
 
     def decide(self, observation: Observation, slate_size: int) -> Decision:
         """Candidates by what the regression says of them."""
+        return self.weigh(*self._inputs_of(observation), observation.mask, slate_size)
+
+    def expected(self, observation: Observation) -> Tensor:
+        """The regression's estimates."""
+        return self.ridge.mean(*self._inputs_of(observation))
+
+    def _inputs_of(self, observation: Observation) -> tuple[Tensor, Tensor | None]:
+        """Contexts and arms of the candidates, as of `Ridge.mean`."""
         x = self.features(observation.user, observation.candidates, observation.history)
         if self.arms is None:
-            x = x.expand(-1, observation.mask.shape[1], -1)
-            return self.weigh(x, None, observation.mask, slate_size)
-        arm = self.arms.index(observation.candidates)
-        return self.weigh(x[:, 0], arm, observation.mask, slate_size)
+            return x.expand(-1, observation.mask.shape[1], -1), None
+        return x[:, 0], self.arms.index(observation.candidates)
 
     def features(self, user: Tensor, items: Tensor, history: Tensor) -> Tensor:
         """The regression's inputs, (B, N, d) or (B, 1, d)."""
@@ -118,6 +125,11 @@ class LinearBandit(BanditAgent):
     def refresh(self) -> None:
         """Solve the regression."""
         self.ridge.refresh()
+
+    @property
+    def seen(self) -> Statistics:
+        """Those of the regression."""
+        return self.ridge.statistics
 
     def report(self) -> dict[str, float]:
         """Observations that count, and the norm of the estimate."""

@@ -31,7 +31,10 @@ class Representation(nn.Module):
     def __init__(
         self, context_size: int, ids: Sequence[int], embedding_size: int, hidden: Sequence[int]
     ) -> None:
-        """Fresh weights; embeddings have a row for "unknown", which starts at zero.
+        """Fresh weights; row 0 of each table is what all ids share, and all that unknown ones have.
+
+        A known id adds a row of its own, which starts at zero, so that an id
+        which was never trained on is as an unknown one.
 
         Args:
             context_size: columns of the context.
@@ -43,7 +46,7 @@ class Representation(nn.Module):
         self.embeddings = nn.ModuleList(nn.Embedding(1 + n, embedding_size) for n in ids)
         for embedding in self.embeddings:
             assert isinstance(embedding, nn.Embedding)
-            nn.init.zeros_(embedding.weight[0].detach())
+            nn.init.zeros_(embedding.weight.detach())
         self.body = layers(context_size + len(ids) * embedding_size, hidden, layer_norm=True)
         self.size = hidden[-1] + 1
 
@@ -53,7 +56,9 @@ class Representation(nn.Module):
         for column, embedding in enumerate(self.embeddings):
             assert isinstance(embedding, nn.Embedding)
             place, known = ids[..., column].long() + 1, embedding.num_embeddings
-            parts.append(embedding(torch.where((place > 0) & (place < known), place, 0)))
+            own = (place > 0) & (place < known)
+            alone = embedding(torch.where(own, place, 0)) * own[..., None]
+            parts.append(embedding.weight[0] + alone)
         last: Tensor = self.body(torch.cat(parts, dim=-1))
         return nn.functional.pad(last, (0, 1), value=1.0)
 

@@ -20,14 +20,21 @@ def cholesky(matrix: Tensor) -> Tensor:
 
     Where columns are so alike or so different in scale that rounding has eaten
     the smallest eigenvalues, the diagonal grows by the smallest share that helps.
+
+    Raises:
+        ValueError: no share does, because the matrices are no sums of x x^T.
     """
     diagonal = matrix.diagonal(dim1=1, dim2=2)
-    lower: Tensor
     for share in _JITTER:
         lower, failed = torch.linalg.cholesky_ex(matrix + share * diagonal.diag_embed())
         if not bool(failed.any()):
-            break
-    return lower
+            found: Tensor = lower
+            return found
+    raise ValueError(
+        f"the regression cannot be solved: model {int(failed.nonzero()[0, 0])} of {len(matrix)} is "
+        f"not positive definite, even with {_JITTER[-1]:g} of its diagonal added; bring the "
+        "context's columns to similar scales, raise ridge, or look for damaged statistics"
+    )
 
 
 def solve(gram: Tensor, moment: Tensor, ridge: float) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ Shapes: n rows, A arms, d columns of a context.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,8 @@ class Statistics(nn.Module):
     """Sums over all rows so far, or with older rounds forgotten.
 
     A round is one call of `add`. With a discount each round multiplies what
-    came before; with a window only the latest rounds count.
+    came before; with a window only the latest rounds count. Only `add` needs
+    these one by one, so they are no buffers, which travel to all who act.
     """
 
     rounds: Tensor
@@ -78,10 +80,7 @@ class Statistics(nn.Module):
         self.discount, self.window, self.shapes = discount, window, dict(shapes)
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
-            if window:
-                self.register_buffer(
-                    f"recent_{name}", torch.zeros((window, *shape), dtype=torch.float64)
-                )
+        self._recent: Sums = {}
         self.register_buffer("rounds", torch.zeros((), dtype=torch.int64))
 
     def __getitem__(self, name: str) -> Tensor:
@@ -101,7 +100,7 @@ class Statistics(nn.Module):
         for name, value in fresh.items():
             kept = self[name]
             if self.window:
-                recent = self.get_buffer(f"recent_{name}")
+                recent = self._rounds_of(name)
                 recent[int(self.rounds) % self.window] = value
                 kept.copy_(recent.sum(0))
             else:
@@ -112,6 +111,32 @@ class Statistics(nn.Module):
         """Forget everything and keep these sums instead."""
         for name in self.shapes:
             self[name].copy_(sums[name])
+
+    def learning_state(self) -> dict[str, Any]:
+        """The latest rounds, where there is a window; (rounds so far or window, ...) each."""
+        filled = min(int(self.rounds), self.window)
+        return {name: value[:filled].cpu().clone() for name, value in self._recent.items()}
+
+    def set_learning_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from `learning_state`, once the sums are there.
+
+        Raises:
+            ValueError: it lacks the rounds that the sums are made of.
+        """
+        if self.window and int(self.rounds) and not state:
+            raise ValueError(
+                "this state lacks the rounds of its window, so it cannot be continued; train anew"
+            )
+        self._recent = {}
+        for name, value in state.items():
+            found = torch.as_tensor(value)
+            self._rounds_of(name)[: len(found)] = found.to(self[name].device)
+
+    def _rounds_of(self, name: str) -> Tensor:
+        """Each of the latest rounds, (window, ...), in the order of their numbers modulo it."""
+        if name not in self._recent:
+            self._recent[name] = self[name].new_zeros((self.window, *self.shapes[name]))
+        return self._recent[name]
 
     def _merged(self, name: str, parts: Tensor) -> Tensor:
         if tuple(parts.shape[1:]) != self.shapes[name]:

@@ -110,6 +110,14 @@ class Agent(nn.Module, abc.ABC):
     def decide(self, observation: Observation, slate_size: int) -> Decision:
         """Rank the candidates of a batch of observations."""
 
+    def exploit(self, observation: Observation, slate_size: int) -> Decision:
+        """The same for a policy that is asked for its best slates, and learns nothing from them.
+
+        By default as `decide`, whose best slate is without exploration. Agents
+        that explore by what they rank, not by departing from it, rank otherwise.
+        """
+        return self.decide(observation, slate_size)
+
     def learn_columns(self, fragment: Fragment) -> dict[str, Tensor]:
         """What the learner needs of a fragment, rows first, (rows, ...) each."""
         raise TypeError(f"{self.name} does not learn")

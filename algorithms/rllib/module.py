@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from ray.rllib.core.rl_module.apis import InferenceOnlyAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor
 
-from algorithms.core.agent import Agent, Exploration
+from algorithms.core.agent import Agent, Decision, Exploration
 from envs.history import History
 from envs.simulator import Observation
 from envs.spec import FeatureSpec
@@ -65,16 +65,24 @@ class SlateModule(TorchRLModule, InferenceOnlyAPI):
             raise ValueError(f"the state lacks weights of this module: {', '.join(missing)}")
 
     def _forward_inference(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        return self._act(batch, Exploration())
+        return self._act(batch, self.agent.exploit, Exploration())
 
     def _forward_exploration(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         settings = self.model_config["settings"]
-        return self._act(batch, Exploration(settings["epsilon"], settings["temperature"]))
+        exploration = Exploration(settings["epsilon"], settings["temperature"])
+        return self._act(batch, self.agent.decide, exploration)
 
     @torch.no_grad()
-    def _act(self, batch: dict[str, Any], exploration: Exploration) -> dict[str, Any]:
-        observation = as_observation(batch[Columns.OBS])
-        slates, slot_log_probs = self.agent.distribution(observation, exploration).sample(None)
+    def _act(
+        self,
+        batch: dict[str, Any],
+        decide: Callable[[Observation, int], Decision],
+        exploration: Exploration,
+    ) -> dict[str, Any]:
+        observation, size = as_observation(batch[Columns.OBS]), self.agent.slate_size
+        decision = decide(observation, size)
+        distribution = self.agent.distribution_of(decision, observation, exploration, size)
+        slates, slot_log_probs = distribution.sample(None)
         return {Columns.ACTIONS: slates, Columns.ACTION_LOGP: slot_log_probs.sum(dim=1)}
 
     def _forward_train(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import tensor
 
 from algorithms.bandits.agent import Shown
@@ -38,8 +39,6 @@ def stated(agent, observation, slots: int = 1):
 
 def same_model(first, second) -> None:
     for name, value in first.state_dict().items():
-        if "recent" in name:  # a window's rounds, which differ if the rounds do
-            continue
         other = second.state_dict()[name]
         assert torch.allclose(value.double(), other.double(), rtol=1e-6, atol=1e-10), name
 
@@ -134,24 +133,126 @@ def test_without_a_floor_bounds_give_one_slate(make_bandit, items, observe, name
     assert float(stated(floor, observation, 2).marginals().min()) >= 0.05
 
 
-@pytest.mark.parametrize("name", [*THOMPSON, "squarecb", "epsilon_greedy"])
-def test_stated_probabilities_are_the_frequencies(make_bandit, items, observe, name) -> None:
-    agent = make_bandit(name, slots=2, epsilon=0.1)
+NEURAL_THOMPSON = {"explore_by": "thompson", "temperature": 1.0, "hidden": (8,)}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        *((name, {}) for name in (*THOMPSON, "squarecb", "epsilon_greedy")),
+        ("neural_linear", NEURAL_THOMPSON),
+        # Deterministic, but for a floor.
+        *((name, {}) for name in DETERMINISTIC),
+    ],
+)
+def test_stated_probabilities_are_the_frequencies(
+    make_bandit, items, observe, name, settings
+) -> None:
+    agent = make_bandit(name, slots=2, epsilon=0.1, **settings)
     rows = shown(items([0, 0, 1, 1, 2, 2]), [1.0, 0.0, 1.0, 1.0, 0.0, 0.0])
     agent.absorb(agent.summarise(rows))
+    # Users and prices differ, so that the probabilities do where there is a context.
+    count, generator = 100_000, torch.Generator().manual_seed(0)
     observation = observe(items([0, 1, 2, -1]), eligible=[True, True, True, False])
-    many = observation.map(lambda field: field.expand(100_000, *field.shape[1:]))
+    many = observation.map(lambda field: field.expand(count, *field.shape[1:]).clone())
+    many.user.uniform_(-1, 1, generator=generator)
+    many.candidates[:, :, 3].uniform_(-1, 1, generator=generator)
     distribution = stated(agent, many, 2)
     slates, slot_log_probs = distribution.sample(torch.Generator().manual_seed(1))
-    kinds, found, counts = slates.unique(dim=0, return_inverse=True, return_counts=True)
-    assert len(kinds) == 6  # ordered pairs of three eligible items, each shown some time
-    probability = slot_log_probs.sum(1).exp()
-    for kind, count in enumerate(counts.tolist()):
-        claimed = probability[found == kind].double().mean().item()
-        error = (claimed * (1 - claimed) / 100_000) ** 0.5
-        assert abs(count / 100_000 - claimed) < 5 * error
+    # Ordered pairs of three eligible items, each shown some time.
+    pairs = tensor([(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)])
+    total = 0.0
+    for pair in pairs:
+        claimed = distribution.log_prob(pair.expand(count, 2)).double().exp()
+        mean = claimed.mean().item()
+        error = (claimed * (1 - claimed)).mean().div(count).sqrt().item()
+        frequency = (slates == pair).all(1).double().mean().item()
+        assert 0 < frequency and abs(frequency - mean) < 5 * error
+        total += mean
+    assert total == pytest.approx(1.0, abs=1e-5)
     # Every draw says the same of itself as the distribution says of all.
     assert torch.allclose(distribution.log_prob(slates), slot_log_probs.sum(1), atol=1e-5)
+
+
+def test_asked_for_its_best_a_policy_goes_by_estimates(
+    make_bandit, items, observe, tmp_path
+) -> None:
+    agent = make_bandit("ucb1")
+    agent.absorb(agent.summarise(shown(items([0, 1, 1, 1, 1]), [0.9, 0.1, 0.1, 0.1, 0.1])))
+    Policy(agent).save(tmp_path)
+    policy, observation = Policy.load(tmp_path), observe(items([1, 2, 0, -1]))
+    # Learning goes on with the arm that was never tried; the best known one is the first.
+    assert policy.recommend(observation).slates.tolist() == [[1]]
+    best = policy.recommend(observation, explore=False)
+    assert best.slates.tolist() == [[2]]
+    # What was never seen has the mean of all: (0.9 + 4 * 0.1) / 5.
+    assert best.scores[0].tolist() == pytest.approx([0.1, 0.26, 0.9, 0.26])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [*((name, {}) for name in BANDITS), ("neural_linear", NEURAL_THOMPSON)]
+)
+def test_every_bandit_asked_for_its_best_goes_by_estimates(
+    make_bandit, items, observe, name, settings
+) -> None:
+    agent = make_bandit(name, slots=2, **{**settings, "epsilon": 0.3})
+    rows = shown(items([0, 0, 1, 1, 2] * 20), [0.2, 0.4, 0.9, 1.0, 0.0] * 20)
+    agent.absorb(agent.summarise(rows))
+    observation = observe(items([0, 2, 1, 1]), eligible=[True, True, False, True])
+    best = Policy(agent).recommend(observation, explore=False)
+    assert best.slates.tolist() == [[3, 0]]
+    assert torch.equal(best.scores, agent.expected(observation))
+    assert float(best.log_prob) == 0.0
+
+
+def test_estimates_of_linucb_by_hand(make_bandit, items, observe) -> None:
+    agent = make_bandit("linucb", context=("price",), alpha=2.0)
+    both = torch.cat([items([0], price=1.0), items([0], price=2.0)])
+    agent.absorb(agent.summarise(shown(both, [1.0, 5.0])))
+    # 11 / 6 * x, as above without the width.
+    assert agent.expected(observe(both))[0].tolist() == pytest.approx([1.8333, 3.6667], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("sliding_window_ucb", {}), ("linucb", {}), ("lints", {"draws": 3})]
+)
+def test_a_policy_is_no_larger_for_its_window(make_bandit, items, tmp_path, name, settings) -> None:
+    def exported(window: int) -> tuple[int, set[str]]:
+        agent = make_bandit(name, window=window, **settings)
+        for _ in range(3):
+            agent.absorb(agent.summarise(shown(items([0, 1]), [1.0, 0.0])))
+        Policy(agent).save(tmp_path / str(window))
+        weights = tmp_path / str(window) / "policy.safetensors"
+        return weights.stat().st_size, set(load_file(weights))
+
+    assert exported(2) == exported(300)
+    assert not [key for key in exported(2)[1] if "recent" in key]
+
+
+@pytest.mark.parametrize("name", ["sliding_window_ucb", "linucb"])
+@pytest.mark.parametrize("rounds", [2, 3, 7])
+def test_a_window_continues_with_the_same_numbers(make_bandit, items, name, rounds) -> None:
+    parts = [shown(items([0, 1]), [float(n), 0.5 + n]) for n in range(rounds + 4)]
+    agent, other = make_bandit(name, window=3), make_bandit(name, window=3, seed=1)
+    for part in parts[:rounds]:
+        agent.absorb(agent.summarise(part))
+    state = agent.learning_state()
+    # The rounds that there are, at most as many as the window.
+    assert {len(value) for value in state["window"].values()} == {min(rounds, 3)}
+    other.load_state_dict(agent.state_dict())
+    other.set_learning_state(state)
+    for part in parts[rounds:]:
+        for each in (agent, other):
+            each.absorb(each.summarise(part))
+    for key, value in agent.state_dict().items():
+        assert torch.equal(other.state_dict()[key], value), key
+
+
+def test_a_window_without_its_rounds_is_not_continued(make_bandit, items) -> None:
+    agent = make_bandit("sliding_window_ucb", window=3)
+    agent.absorb(agent.summarise(shown(items([0]), [1.0])))
+    with pytest.raises(ValueError, match="lacks the rounds of its window"):
+        agent.set_learning_state({"late": []})
 
 
 @pytest.mark.parametrize("name", BANDITS)

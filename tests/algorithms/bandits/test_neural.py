@@ -31,17 +31,38 @@ def rebuilt(agent, seen: list[Shown]) -> dict[str, torch.Tensor]:
     return agent.ridge.sums(x, columns["feedback"], columns["arm"])
 
 
-def test_unknown_ids_have_an_embedding_of_their_own() -> None:
+def test_ids_differ_from_unknown_ones_by_what_is_learned_of_them() -> None:
     torch.manual_seed(0)
     network = Representation(1, [4], embedding_size=2, hidden=(3,))
-    context = torch.ones(5, 1)
-    features = network(context, tensor([[-1.0], [4.0], [99.0], [0.0], [3.0]]))
+    ids = tensor([[-1.0], [4.0], [99.0], [0.0], [3.0]])
+    features = network(torch.ones(5, 1), ids)
     assert features.shape == (5, 4)
     assert features[:, 3].tolist() == [1.0] * 5  # the constant
+    assert all(torch.equal(row, features[0]) for row in features)
+    # Row 0 is shared, the others are of the ids 0 to 3.
+    own = [[1.0, 1.0], [5.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 2.0]]
+    network.embeddings[0].weight.data.copy_(tensor(own))
+    features = network(torch.ones(5, 1), ids)
     # -1 and ids beyond the table are unknown, all alike; known ones differ.
     assert torch.equal(features[0], features[1]) and torch.equal(features[0], features[2])
     assert not torch.allclose(features[0], features[3])
     assert not torch.allclose(features[3], features[4])
+    alike = network(torch.ones(2, 1), tensor([[1.0], [2.0]]))  # known, but nothing was learned
+    assert torch.equal(alike[0], features[0]) and torch.equal(alike[1], features[0])
+
+
+def test_an_id_that_was_never_shown_is_as_an_unknown_one(make_bandit, items, observe) -> None:
+    # Authors 0 and 1 and unknown ones are shown, 2, 3 and 4 never.
+    offered = torch.cat([items([0], author=number % 3 - 1) for number in range(60)])
+    feedback = [float(number % 3) for number in range(60)]
+    choice = observe(torch.cat([items([0], author=author) for author in (-1, 2, 3, 4, 0, 1)]))
+    agent = make_bandit("neural_linear", **{**SMALL, "weight_decay": 0.1})
+    for _ in range(4):  # fresh, before the network is trained, and after
+        for scores in (weights(agent, choice), agent.expected(choice)[0].tolist()):
+            unknown, *never, first, second = scores
+            assert never == [unknown] * 3
+        agent.absorb(agent.summarise(shown(offered, feedback)))
+    assert abs(first - unknown) > 1e-3 and abs(second - unknown) > 1e-3
 
 
 @pytest.mark.parametrize("models", ["shared", "per_arm"])
@@ -101,6 +122,43 @@ def test_embeddings_are_learned(make_bandit, items, observe) -> None:
     found = weights(agent, observe(choice))
     assert found[1] > found[0] + 0.5
     assert np.isfinite(found[2])
+
+
+def test_late_rounds_train_as_timely_ones_do(make_bandit, items) -> None:
+    seen = [rows(items, seed) for seed in range(9)]
+    timely = make_bandit("neural_linear", **SMALL)
+    late = make_bandit("neural_linear", feedback_delay=2, **SMALL)
+    for part in seen[:7]:
+        timely.absorb(timely.summarise(part))
+    for part in seen[:5]:
+        late.absorb(late.summarise(part))
+    # Three of five rounds have arrived, the others wait; the network was trained once.
+    assert int(late.version) == 3
+    restored = make_bandit("neural_linear", seed=1, feedback_delay=2, **SMALL)
+    restored.load_state_dict(late.state_dict())
+    restored.set_learning_state(late.learning_state())
+    for part in seen[5:]:
+        restored.absorb(restored.summarise(part))
+    assert int(restored.version) == 7
+    for name, value in timely.state_dict().items():
+        assert torch.equal(restored.state_dict()[name], value), name
+
+
+def test_rows_that_come_late_count_under_the_representation_of_now(make_bandit, items) -> None:
+    whole = rows(items, count=60)
+    late = torch.arange(60) % 3 == 0
+    now, later = (Shown(*(field[chosen] for field in whole)) for chosen in (~late, late))
+    agent = make_bandit("neural_linear", **SMALL)
+    # Shown before the network was trained (by the third round), told of after.
+    columns = agent.summarise(later)
+    old = rebuilt(agent, [later])["gram"]
+    for _ in range(3):
+        agent.absorb(agent.summarise(now))
+    before = agent.ridge.statistics["gram"].clone()
+    agent.absorb(columns)
+    added = agent.ridge.statistics["gram"] - before
+    torch.testing.assert_close(added, rebuilt(agent, [later])["gram"])
+    assert not torch.allclose(added, old, atol=1e-3)
 
 
 def test_learning_continues_from_its_state_with_the_same_numbers(make_bandit, items) -> None:

@@ -57,6 +57,17 @@ def test_an_ill_conditioned_fit_still_predicts() -> None:
     assert bool(root.isfinite().all())
 
 
+def test_what_cannot_be_solved_is_an_error() -> None:
+    # Eigenvalues 3 and -1: no sum of x x^T, whatever is added to the diagonal.
+    whole, broken = torch.eye(2), tensor([[1.0, 2.0], [2.0, 1.0]])
+    gram = torch.stack([whole, broken, whole]).double()
+    with pytest.raises(ValueError, match=r"model 1 of 3 is not positive definite.*raise ridge"):
+        solve(gram, torch.zeros(3, 2).double(), 1e-3)
+    # A ridge of 2 makes it 5 and 1.
+    theta, _ = solve(gram, torch.ones(3, 2).double(), 2.0)
+    assert theta[1].tolist() == pytest.approx([0.2, 0.2])
+
+
 @pytest.mark.parametrize("parts", [1, 3, 7])
 def test_any_partition_in_any_order_gives_the_same_model(parts: int) -> None:
     generator = torch.Generator().manual_seed(parts)

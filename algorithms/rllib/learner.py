@@ -14,6 +14,8 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 from torch import Tensor
 
+from algorithms.core.schedule import warm_cosine
+
 if TYPE_CHECKING:
     from algorithms.core.agent import Agent
     from algorithms.core.settings import Settings
@@ -209,10 +211,7 @@ def learning_rate(settings: Settings, step: float, rows: int) -> float:
         step: user-steps so far.
         rows: of the gradient step, so that the very first one moves the weights too.
     """
-    rate = settings.lr
-    if settings.warmup_steps:
-        rate *= min(1.0, (step + rows) / settings.warmup_steps)
-    if settings.lr_schedule == "cosine" and settings.schedule_steps:
-        done = min(1.0, step / settings.schedule_steps)
-        rate *= 0.5 * (1 + math.cos(math.pi * done))
-    return rate
+    warmed = (step + rows) / settings.warmup_steps if settings.warmup_steps else 1.0
+    cosine = settings.lr_schedule == "cosine" and settings.schedule_steps is not None
+    done = step / settings.schedule_steps if settings.schedule_steps else 0.0
+    return warm_cosine(settings.lr, done, warmed, cosine=cosine)

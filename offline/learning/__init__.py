@@ -1,0 +1,1 @@
+"""What all offline learners share: settings, data, the loop, the run folder."""

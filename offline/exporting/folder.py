@@ -1,0 +1,44 @@
+"""Folders that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from offline.log import LogError
+
+
+def refuse_existing(folder: Path) -> None:
+    """Refuse to write into a folder that holds something.
+
+    Raises:
+        LogError: it does, or is a file.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise LogError(f"{folder} is there already; choose another folder")
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A folder under a temporary name, which gets its own when all is in it.
+
+    Raises:
+        LogError: the target holds something, or cannot be written.
+    """
+    refuse_existing(target)
+    target = target.resolve()
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if target.exists():
+            target.rmdir()
+        os.replace(partial, target)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise LogError(f"cannot write {target}: {reason}; nothing was kept of it") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

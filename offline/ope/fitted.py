@@ -10,9 +10,9 @@ from offline.ope.columns import Refusal
 from offline.ope.ragged import Floats, Ints, lengths, shifted
 from offline.ope.regressions import Fit, Model, Regression, ridge
 
-_SETTLED = 1e-6
-_ROUNDS = 5
-_EXPLODED = 1e6
+SETTLED = 1e-6
+ROUNDS = 5
+EXPLODED = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ def fitted_q(
     for part in range(folds):
         theirs, ours = np.flatnonzero(of_row != part), np.flatnonzero(of_row == part)
         kept = np.append(0, lengths(offsets)[fold != part].cumsum())
-        most = _ROUNDS * int(lengths(kept).max()) if iterations is None else iterations
+        most = ROUNDS * int(lengths(kept).max()) if iterations is None else iterations
         fit = (regression or ridge())(inputs[theirs])
         model = _iterate(fit, choices.of(theirs), reward[theirs], kept, discount, most)
         q[ours], v[ours] = model(inputs[ours]), choices.of(ours).mean(model)
@@ -117,7 +117,7 @@ def _iterate(
 ) -> Model:
     targets = reward
     model = fit(targets)
-    largest = _EXPLODED * (1 + np.abs(reward).max() * int(lengths(offsets).max()))
+    largest = EXPLODED * (1 + np.abs(reward).max() * int(lengths(offsets).max()))
     for _ in range(iterations - 1):
         following = reward + discount * shifted(choices.mean(model), offsets)
         if not np.abs(following).max() <= largest:
@@ -125,7 +125,7 @@ def _iterate(
                 "fitted Q evaluation diverges on this log; use a smaller discount, fewer or "
                 "other features, or a stronger penalty"
             )
-        settled = np.abs(following - targets).max() <= _SETTLED * (1 + np.abs(targets).max())
+        settled = np.abs(following - targets).max() <= SETTLED * (1 + np.abs(targets).max())
         targets = following
         if settled:
             break

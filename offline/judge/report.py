@@ -15,7 +15,7 @@ from offline.judge.estimates import Outcome
 from offline.judge.judging import Judgement, Request
 from offline.judge.target import Target
 
-WIDE = 150
+WIDE = 120
 """Columns of a terminal from which on the table says what each estimator is."""
 
 
@@ -63,10 +63,10 @@ def _table(request: Request, found: Judgement, with_notes: bool) -> Table:
     if request.against is not None:
         table.add_column(f"minus {_other(request)}", justify="right")
         table.add_column("interval", justify="right")
-    if with_notes:
-        table.add_column("what it is")
     for column in table.columns:
         column.no_wrap = True
+    if with_notes:
+        table.add_column("what it is")
     rows = {"logged": found.logged, **found.estimates}
     for name, each in rows.items():
         cells = [name, _number(each), _ends(each)]

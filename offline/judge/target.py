@@ -53,6 +53,10 @@ class Target:
             return "greedy"
         return f"epsilon {chosen.epsilon:g}, temperature {chosen.temperature:g}"
 
+    def without_exploration(self) -> Target:
+        """The same policy with its best slates; unchanged where it has a way of its own."""
+        return replace(self, exploration=self.policy.acting(explore=False))
+
     def observation(self, rows: Rows) -> Observation:
         """What it would have seen, of rows of whole sessions.
 

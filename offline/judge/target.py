@@ -15,12 +15,12 @@ from algorithms.core.slates import SlateDistribution, uniform
 from algorithms.policy import Policy, baseline
 from envs.history import History
 from envs.simulator import Observation
-from offline.judge.remembered import Memory
+from offline.learning.history import remember
 from offline.log import Header, LogError, Rows
 from offline.log.rows import Array
 from offline.observed import SEEN, observation
 
-NEEDED = (*SEEN, "slate", "pinned", "time")
+NEEDED = (*SEEN, "slate", "pinned")
 """Columns of the log that a target looks at."""
 
 Acting = list[tuple[Array, SlateDistribution]]
@@ -35,14 +35,15 @@ class Target:
         name: as it was given.
         policy: loaded.
         exploration: how far it departs from its best slates.
-        memory: what it remembers of a session, from the log.
+        remembers: whether the log's column `history` is what the policy remembers of a
+            session; else that is computed anew.
         any_size: whether it shows slates of any size, as baselines do.
     """
 
     name: str
     policy: Policy
     exploration: Exploration
-    memory: Memory
+    remembers: bool
     any_size: bool = False
 
     @property
@@ -58,12 +59,8 @@ class Target:
         return replace(self, exploration=self.policy.acting(explore=False))
 
     def observation(self, rows: Rows) -> Observation:
-        """What it would have seen, of rows of whole sessions.
-
-        Raises:
-            LogError: what it remembers does not follow from the log.
-        """
-        return observation(rows)._replace(history=self.memory.of(rows))
+        """What it would have seen, of rows of sessions from their first step on."""
+        return observation(rows if self.remembers else remember(rows, self.policy.history))
 
     def distributions(
         self, seen: Observation, rows: Rows
@@ -153,8 +150,10 @@ def target_of(
     """A policy that is already loaded; see `load_target`."""
     called = name or policy.algorithm
     _check_features(called, policy, header)
-    memory = Memory.between(called, policy.history, header)
-    return Target(called, policy, _explored(called, policy, epsilon, temperature), memory, any_size)
+    logged = None if header.history is None else header.history.version
+    remembers = logged == policy.history.version
+    exploration = _explored(called, policy, epsilon, temperature)
+    return Target(called, policy, exploration, remembers, any_size)
 
 
 def _check_features(name: str, policy: Policy, header: Header) -> None:

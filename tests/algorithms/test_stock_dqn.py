@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from ray.rllib.core.columns import Columns
 
+from algorithms.dqn import DQNConfig
 from docs.stock_dqn import flat, stock_dqn
 from envs.views import RecSimEnv
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
-def test_the_example_trains_and_lacks_what_it_says() -> None:
+def test_the_example_trains_and_lacks_what_it_says(tmp_path: Path) -> None:
     config = stock_dqn("modified_long_term_satisfaction")
     config.training(num_steps_sampled_before_learning_starts=8, train_batch_size=8)
     algo = config.build_algo()
@@ -26,8 +29,32 @@ def test_the_example_trains_and_lacks_what_it_says() -> None:
     acted = algo.get_module().forward_exploration(batch, t=10)
     assert acted[Columns.ACTIONS].shape == (1,)
     assert Columns.ACTION_LOGP not in acted
-    assert len(algo.local_replay_buffer) > 0
-    assert not [name for name in algo.get_state() if "replay" in name or "buffer" in name]
+    kept = len(algo.local_replay_buffer)
+    assert kept > 0
+    assert kept_by_a_checkpoint(algo, tmp_path / "stock") == 0
+    algo.stop()
+
+
+def kept_by_a_checkpoint(algo: Any, path: Path) -> int:
+    """Rows in the replay of an algorithm that continues from a checkpoint of this one."""
+    algo.save_to_path(str(path))
+    restored = type(algo).from_checkpoint(str(path))
+    buffer = getattr(restored, "replay", None)
+    kept = len(restored.local_replay_buffer if buffer is None else buffer)
+    restored.stop()
+    return kept
+
+
+def test_ours_keeps_its_replay(tmp_path: Path) -> None:
+    config = DQNConfig().environment("modified_long_term_satisfaction")
+    config.env_runners(
+        num_env_runners=0, num_envs_per_env_runner=8, rollout_fragment_length=4
+    ).training(learning="replay", learning_starts=32, hidden=(8,), stagger_steps=4)
+    algo = config.build_algo()
+    algo.train()
+    # 4 fragments of 4 steps of 8 users.
+    assert len(algo.replay) == 128
+    assert kept_by_a_checkpoint(algo, tmp_path / "ours") == 128
     algo.stop()
 
 

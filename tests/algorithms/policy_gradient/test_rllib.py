@@ -39,6 +39,7 @@ def weights(algo: Any) -> dict[str, torch.Tensor]:
         ("a2c", "Pendulum-v1", 0, 4),
         ("ppo", "interest_evolution", 0, 4),
         pytest.param("a2c", "interest_evolution", 1, 4, marks=pytest.mark.slow),
+        pytest.param("ppo", "interest_evolution", 1, 4, marks=pytest.mark.slow),
     ],
 )
 def test_a_checkpoint_continues_as_if_nothing_had_happened(

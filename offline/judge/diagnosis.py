@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from offline.judge.binding import Bound
-from offline.judge.estimates import MODEL_ALONE, Outcome
+from offline.judge.estimates import MODEL_ALONE, SLATES, Outcome
 from offline.ope import Logged, Refusal
 from offline.ope.diagnostics import Calibration, Overlap, calibration, overlap
 from offline.ope.ratios import session_log_weight
@@ -26,19 +26,9 @@ _ILL = 4.5
 _VISIBLE = 0.01
 _SAME = 1e-6
 
-_PREFERRED = {
-    "even": ("dr", "sdr", "snips", "wpdis", "ips", "pdis"),
-    "uneven": ("wdr", "snips", "wpdis", "dr", "sdr", "ips", "pdis"),
-}
-_REASONS = {
-    "dr": "unbiased, and its model takes away what the weights add in noise",
-    "sdr": "unbiased, and its model takes away what the weights add in noise",
-    "wdr": "a few sessions have much of the weight, so normalised weights are safer",
-    "snips": "normalised weights, without a model",
-    "wpdis": "normalised weights, without a model",
-    "ips": "unbiased",
-    "pdis": "unbiased",
-}
+_WITH_MODEL, _WITHOUT = ("dr", "sdr"), ("snips", "wpdis")
+_UNEVEN = ("wdr", "snips", "wpdis")
+_REST = ("wdr", "dr", "sdr", "wis", "ips", "pdis", "sips")
 
 
 @dataclass(frozen=True)
@@ -120,7 +110,7 @@ class Recommendation:
 def recommend(found: Mapping[str, Outcome], diagnosis: Diagnosis) -> Recommendation:
     """The estimator to believe, among those that gave an interval.
 
-    By rule and not by the narrowest interval, which would be too narrow.
+    By rule and not by the narrowest interval of all, which would be too narrow.
     """
     weights = diagnosis.weights
     if weights is None:
@@ -132,10 +122,22 @@ def recommend(found: Mapping[str, Outcome], diagnosis: Diagnosis) -> Recommendat
             f"own would, and intervals hold from about {ENOUGH} on; log more sessions, or judge a "
             "policy nearer to the log",
         )
+    given = {name: each.interval for name, each in found.items() if each.interval is not None}
+
+    def first(names: tuple[str, ...]) -> str | None:
+        return next((name for name in names if name in given), None)
+
     uneven = bool(weights.largest) and weights.largest[0] > UNEVEN
-    for name in _PREFERRED["uneven" if uneven else "even"]:
-        if name in found and found[name].interval is not None:
-            return Recommendation(name, _REASONS[name])
+    if uneven and (name := first(_UNEVEN)) is not None:
+        return Recommendation(name, "few sessions have much of the weight, so it is normalised")
+    model, plain = first(_WITH_MODEL), first(_WITHOUT)
+    if model is not None and (plain is None or given[model].width <= given[plain].width):
+        return Recommendation(model, "unbiased, with a model that takes noise away")
+    if plain is not None:
+        what = "" if model is None else f"; the model of {model} only adds noise here"
+        return Recommendation(plain, f"its weights are normalised{what}")
+    if (name := first(_REST)) is not None:
+        return Recommendation(name, "the best of those asked for that use weights")
     return Recommendation(
         None, "none of the estimators asked for has weights, and models alone hide their errors"
     )
@@ -168,7 +170,7 @@ def warnings_of(
             f"the interval of {' and '.join(alone)} leaves out the error of the model itself, and "
             "covers the truth too seldom"
         )
-    warnings += _biased(alone, found, recommendation)
+    warnings += _outside(found, recommendation)
     return warnings
 
 
@@ -198,18 +200,24 @@ def _of_log(bound: Bound) -> list[str]:
     return warnings
 
 
-def _biased(
-    alone: list[str], found: Mapping[str, Outcome], recommendation: Recommendation
-) -> list[str]:
+def _outside(found: Mapping[str, Outcome], recommendation: Recommendation) -> list[str]:
+    """Estimates that rest on more than weights, and differ from the one to believe."""
     if recommendation.name is None:
         return []
     trusted = found[recommendation.name].interval
     assert trusted is not None, "only estimates with an interval are recommended"
+    names = [
+        name
+        for name in (*MODEL_ALONE, *SLATES)
+        if name in found
+        and (value := found[name].value) is not None
+        and not trusted.low <= value <= trusted.high
+    ]
+    if not names:
+        return []
     return [
-        f"the model alone ({name}, {found[name].value:.4g}) lies outside the interval of "
-        f"{recommendation.name}: it is wrong for this policy"
-        for name in alone
-        if not trusted.low <= (found[name].value or 0.0) <= trusted.high
+        f"{', '.join(names)}: outside the interval of {recommendation.name}, so what they assume "
+        "(a model, or how users look at slates) does not hold here"
     ]
 
 

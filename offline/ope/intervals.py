@@ -14,6 +14,7 @@ from offline.ope.contributions import Contributions, estimate, influence, resamp
 from offline.ope.ragged import Floats
 
 _CHUNK = 20_000_000
+_ROUNDING = 1e-5
 _UNDEFINED = 0.01
 """Share of resamples that may hold no weight at some step."""
 
@@ -33,6 +34,11 @@ class Interval:
     high: float
     level: float
     method: str
+
+    @property
+    def width(self) -> float:
+        """From end to end."""
+        return self.high - self.low
 
 
 def student_t(
@@ -157,7 +163,8 @@ def empirical_bernstein(
             "needs finite ones, declared before looking at the log"
         )
     values = contributions.base
-    if values.min() < low or values.max() > high:
+    slack = _ROUNDING * (high - low)  # logged propensities are float32
+    if values.min() < low - slack or values.max() > high + slack:
         raise Refusal(
             f"sessions contribute from {values.min():.6g} to {values.max():.6g}, outside the "
             f"declared bounds {low:.6g} and {high:.6g}; declare bounds that always hold"

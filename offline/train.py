@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,6 +109,9 @@ def reopen(folder: Path, name: str | None, flags: dict[str, Any]) -> tuple[Offli
 
 def train(run: OfflineRun, checkpoint: Checkpoint | None) -> None:
     """Learn to the end of the budget, evaluate, and say what came out."""
+    from algorithms.cluster import WorkersLost, quiet, ray_running
+
+    quiet()
     from algorithms.accounting import Clock
     from algorithms.training import Interrupted
     from offline.learning.steps import LearningError
@@ -115,8 +119,9 @@ def train(run: OfflineRun, checkpoint: Checkpoint | None) -> None:
     spent = {} if checkpoint is None else checkpoint.state["cpu_seconds"]
     clock = Clock({"read": 0.0, **spent})
     try:
-        result = _train(run, checkpoint, clock)
-    except LearningError as error:
+        with ray_running(run.config.workers) if run.config.workers else nullcontext():
+            result = _train(run, checkpoint, clock)
+    except (LearningError, WorkersLost) as error:
         fail(f"{sentence(error)}; {saved(run)}", FAILED)
     except ValueError:
         # The folder of a run that never got going would be in the way of the next one.

@@ -41,7 +41,7 @@ class OfflineAgent(Agent):
 
     options_class: ClassVar[type[LearnerSettings]]
     reads: ClassVar[tuple[str, ...]]
-    follows: ClassVar[tuple[str, ...]] = ()
+    follows: tuple[str, ...] = ()
     options: LearnerSettings
 
     def __init__(

@@ -17,6 +17,7 @@ from algorithms.metrics import STEPS, MetricsLog
 from algorithms.policy import Policy
 from algorithms.run import Checkpoint, RunError, versions
 from algorithms.training import Progress, Stop, save_policy
+from offline.learning.agent import OfflineAgent
 from offline.learning.data import Block, Feed, Position, fingerprint
 from offline.learning.run import OfflineRun
 from offline.learning.source import Source, make_agent, open_source
@@ -76,8 +77,13 @@ class OfflineTraining:
         self._wall_before: float = state.get("wall_seconds", 0.0)
         self._log = MetricsLog(run.path, None if checkpoint is None else self.used)
 
-    def _learner(self, agent: Any) -> Learner:
-        return LocalLearner(agent, self.budget)
+    def _learner(self, agent: OfflineAgent) -> Learner:
+        learners = self.run.config.workers
+        if not learners:
+            return LocalLearner(agent, self.budget)
+        from offline.learning.parallel import ParallelLearner
+
+        return ParallelLearner(agent, self.budget, learners)
 
     def _budget(self) -> int:
         plan = self.run.config.train
@@ -247,7 +253,8 @@ class OfflineTraining:
         return self._held
 
     def close(self) -> tuple[float, int]:
-        """Close the metrics; seconds and peak memory of the run in all its processes."""
+        """End the learners; seconds and peak memory of the run in all its processes."""
         self._log.close()
         self._peak = max(self._peak, memory_bytes())
+        self.learner.close()
         return self._wall, self._peak

@@ -11,8 +11,10 @@ from algorithms.evaluation import Estimate, EvaluationResult, evaluate_policy
 from algorithms.policy import Policy
 from algorithms.run import versions
 from algorithms.training import Stop, reference_returns, save_policy
+from offline.coverage import coverage_of
 from offline.learning.curves import draw
 from offline.learning.loop import OfflineTraining
+from offline.log import LogError
 
 _PROCESSES = 4
 
@@ -105,4 +107,12 @@ def _figures(training: OfflineTraining, found: EvaluationResult | None) -> dict[
 
 def _coverage(training: OfflineTraining, policy: Policy) -> dict[str, Any] | None:
     """What the log cannot tell of the policy, with a plain warning on standard error."""
-    return None
+    try:
+        found = coverage_of(training.source.log, policy)
+    except LogError as error:
+        print(f"How far the log covers the policy is not known: {error}.", file=sys.stderr)
+        return None
+    warning = found.warning()
+    if warning is not None:
+        print(f"{warning[0].upper()}{warning[1:]}.", file=sys.stderr, flush=True)
+    return {**found.to_json(), "warning": warning}

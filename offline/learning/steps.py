@@ -44,6 +44,9 @@ class Learner(Protocol):
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue from `state`."""
 
+    def close(self) -> None:
+        """End what was started; the agent stays."""
+
 
 class LocalLearner:
     """Learns in this process.
@@ -156,6 +159,9 @@ class LocalLearner:
         self.agent.set_learning_state(state["learning"])
         self.updates, self._counted = state["updates"], state["counted"]
         self._sums = dict(state["sums"])
+
+    def close(self) -> None:
+        """Nothing was started."""
 
 
 def check_finite(numbers: dict[str, float], updates: int) -> None:

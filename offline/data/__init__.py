@@ -1,0 +1,1 @@
+"""Other people's tables as logs; see docs/own_data.md."""

@@ -24,6 +24,7 @@ COLUMNS = tuple(
         (
             *NEEDED,
             *STATED,
+            "log_propensity",  # read to be checked against its slots
             "slot_log_propensities",
             "propensity_source",
             "reward",

@@ -25,6 +25,7 @@ _STRAYS = 3.0
 _ILL = 4.5
 _VISIBLE = 0.01
 _SAME = 1e-6
+_ROUNDED = 1e-3
 
 _WITH_MODEL, _WITHOUT = ("dr", "sdr"), ("snips", "wpdis")
 _UNEVEN = ("wdr", "snips", "wpdis")
@@ -152,7 +153,7 @@ def warnings_of(
     """Plain sentences on what may be wrong."""
     warnings = _of_log(bound)
     weights = diagnosis.weights
-    if weights is not None and abs(weights.mean - 1) > _STRAYS * weights.mean_error:
+    if weights is not None and abs(weights.mean - 1) > _STRAYS * weights.mean_error + _ROUNDED:
         warnings.append(
             f"the mean weight is {weights.mean:.3g} where 1 is expected (standard error "
             f"{weights.mean_error:.2g}): the logged propensities are wrong, or the log never "

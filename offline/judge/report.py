@@ -50,7 +50,7 @@ def _head(request: Request, source: str, found: Judgement) -> list[str]:
 
 def _console() -> Console:
     """A terminal as wide as it is, and anything else wide enough for all columns."""
-    width = None if sys.stdout.isatty() else WIDE
+    width = None if sys.stdout.isatty() else WIDE + 50
     return Console(highlight=False, soft_wrap=True, width=width)
 
 

@@ -25,7 +25,7 @@ from offline.log.rows import Array
 from offline.observed import distributions
 from offline.ope import Refusal
 
-FEW = 20_000
+FEW = 5000
 """Rows up to which the weights of `pi` are computed unasked: a matrix is inverted for each."""
 
 _MARGINALS, _INVERSE = ("behaviour_marginals", "target_marginals"), ("pseudo_inverse",)

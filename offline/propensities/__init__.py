@@ -1,0 +1,1 @@
+"""What a policy that did not say how it chooses most likely did."""

@@ -23,8 +23,8 @@ SLOT_ITEM = 8
 SAMPLES = 4
 """Slates drawn for the marginals of a distribution that is too large to enumerate."""
 
-ENUMERATED = 2000
-"""Ordered slates up to which marginals are exact."""
+ENUMERATED, FEW = 2000, 200
+"""Ordered slates up to which marginals are exact: where they must be, and in the models' means."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Inputs:
         generator: torch.Generator,
     ) -> Tensor:
         """The same in the mean over the target's slates, (B, F)."""
-        if is_small(target):
+        if is_small(target, FEW):
             marginals = target.marginals()
         else:
             marginals = target.estimate_marginals(SAMPLES, generator)
@@ -101,12 +101,12 @@ def narrow(items: Tensor) -> Tensor:
     return torch.cat([_mixed(items[..., :-1], SLOT_ITEM - 1), items[..., -1:]], dim=-1)
 
 
-def is_small(distribution: SlateDistribution) -> bool:
-    """Whether marginals are exact at little cost."""
+def is_small(distribution: SlateDistribution, most: int = ENUMERATED) -> bool:
+    """Whether marginals are exact at little cost: of so many ordered slates, or in closed form."""
     certain = distribution.epsilon == 0 and distribution.temperature == 0
     if certain or distribution.epsilon == 1:
         return True
-    return math.perm(distribution.mask.shape[1], distribution.slate_size) <= ENUMERATED
+    return math.perm(distribution.mask.shape[1], distribution.slate_size) <= most
 
 
 def _numeric(features: tuple[Feature, ...]) -> list[int]:

@@ -132,7 +132,8 @@ def write(comparison: Comparison, lines: list[Line], folder: Path) -> str:
         The table.
     """
     from algorithms.comparison.plots import draw
-    from algorithms.comparison.report import as_text, to_json
+    from algorithms.comparison.report import to_json
+    from algorithms.comparison.table import as_text
     from algorithms.run import write_whole
 
     objects = to_json(comparison, lines)

@@ -17,8 +17,9 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from algorithms.comparison.plan import Comparison
-from algorithms.comparison.report import Line, number
+from algorithms.comparison.report import METRICS, Line, cumulative_reward
 from algorithms.comparison.statistics import band
+from algorithms.comparison.table import number
 from algorithms.evaluation import Numbers
 from algorithms.metrics import STEPS, read_rows
 
@@ -28,7 +29,6 @@ Style = dict[str, Any]
 # Okabe and Ito's colours, told apart with any colour vision; yellow is too pale on white.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)))
-_METRICS = "metrics.csv"
 _BASELINE_COLOUR = "#666666"
 _BASELINE_DASHES = ((0, (6, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 _LOG_FROM = 8.0
@@ -54,13 +54,6 @@ def convergence(
     found = {name for seeds in runs for rows in seeds for name in rows[0]}
     name = next((name for name in CONVERGENCE if name in found), "learner/value")
     return CONVERGENCE[name], column(name)
-
-
-def cumulative_reward(rows: Rows) -> Numbers:
-    """Reward of all users together since the run began."""
-    steps = np.array([row[STEPS] for row in rows])
-    reward = np.array([row.get("reward_per_step", np.nan) for row in rows])
-    return np.cumsum(reward * np.diff(steps, prepend=0.0))
 
 
 PANELS: dict[str, tuple[str, Callable[[Rows], Numbers]]] = {
@@ -138,7 +131,7 @@ def _environment(
         figure.suptitle(environment, x=0.01, ha="left", fontsize=12)
     axes = figure.subplot_mosaic(_LAYOUT, width_ratios=[1, 1, 1, 1.15])
     curves = {
-        line.label: [rows for job in line.jobs if (rows := read_rows(runs / job.name / _METRICS))]
+        line.label: [rows for job in line.jobs if (rows := read_rows(runs / job.name / METRICS))]
         for line in lines
         if line.seeds
     }

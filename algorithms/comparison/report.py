@@ -1,9 +1,9 @@
-"""What a comparison came to: one object an entry and environment, and the table."""
+"""What a comparison came to: one object an entry and environment."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +12,14 @@ from typing import Any
 import numpy as np
 
 from algorithms.comparison.plan import Comparison, Job
-from algorithms.comparison.statistics import Difference, paired_difference, student
+from algorithms.comparison.statistics import (
+    Difference,
+    difference_by_seed,
+    paired_difference,
+    student,
+)
 from algorithms.evaluation import Estimate, EvaluationResult, Numbers
+from algorithms.metrics import STEPS, read_rows
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Line:
         results: of those runs, from `result.json`.
         evaluations: of those runs.
         published: the return that somebody else reports.
+        learning: reward a step while learning, of each run; NaN where it is not known.
     """
 
     label: str
@@ -35,6 +42,7 @@ class Line:
     results: tuple[dict[str, Any], ...]
     evaluations: tuple[EvaluationResult, ...]
     published: float | None
+    learning: tuple[float, ...] = ()
 
     @property
     def seeds(self) -> list[int]:
@@ -52,6 +60,12 @@ class Line:
         if len(self.jobs) > 1:
             return student(self.returns.mean(axis=1))
         return self.evaluations[0].mean_return
+
+    @property
+    def mean_learning(self) -> Estimate | None:
+        """Reward a step while learning, over seeds by Student's t; `None` where none learned."""
+        known = np.array([reward for reward in self.learning if not np.isnan(reward)])
+        return student(known) if len(known) else None
 
     def average(self, key: str) -> float:
         """Mean over the runs of a number of `result.json`."""
@@ -74,12 +88,27 @@ class Line:
         """Paired by user and seed; `None` where no seed is common to both."""
         if not self.seeds or not other.seeds:
             return paired_difference(self.returns, other.returns)
-        common = [seed for seed in self.seeds if seed in other.seeds]
-        if not common:
+        mine, others = self._common(other)
+        return paired_difference(self.returns[mine], other.returns[others]) if mine else None
+
+    def learning_minus(self, other: Line) -> Difference | None:
+        """The same of the rewards while learning, paired by seed."""
+        mine, others = self._common(other)
+        if not mine:
             return None
-        return paired_difference(
-            *(line.returns[[line.seeds.index(seed) for seed in common]] for line in (self, other))
-        )
+        return difference_by_seed(np.array(self.learning)[mine], np.array(other.learning)[others])
+
+    def _common(self, other: Line) -> tuple[list[int], list[int]]:
+        """Places of the seeds that both have, here and there."""
+        common = [seed for seed in self.seeds if seed in other.seeds]
+        mine, others = ([line.seeds.index(seed) for seed in common] for line in (self, other))
+        return mine, others
+
+    def measured(self, measure: str) -> float:
+        """What it is ranked by; what did not learn comes last by what was earned in learning."""
+        if measure == "return":
+            return self.mean_return.mean
+        return -np.inf if self.mean_learning is None else self.mean_learning.mean
 
 
 def gather(comparison: Comparison, folder: Path) -> list[Line]:
@@ -91,7 +120,7 @@ def gather(comparison: Comparison, folder: Path) -> list[Line]:
             for label in dict.fromkeys(entry.shown for entry in comparison.file.entries)
             if (line := _line(comparison, folder, label, environment)) is not None
         ]
-        lines += sorted(found, key=lambda line: -line.mean_return.mean)
+        lines += sorted(found, key=lambda line: -line.measured(comparison.file.measure))
     return lines
 
 
@@ -109,10 +138,29 @@ def _line(comparison: Comparison, folder: Path, label: str, environment: str) ->
         EvaluationResult.load(folder / job.name / "evaluation.npz", result["backend"])
         for job, result in zip(jobs, results, strict=True)
     ]
+    learning = tuple(
+        reward_while_learning(read_rows(folder / job.name / METRICS))
+        for job in jobs
+        if job.config is not None
+    )
     published = comparison.published(label, environment)
-    return Line(label, environment, tuple(jobs), tuple(results), tuple(evaluations), published)
+    found = (tuple(jobs), tuple(results), tuple(evaluations), published, learning)
+    return Line(label, environment, *found)
 
 
+def cumulative_reward(rows: Sequence[Mapping[str, float]]) -> Numbers:
+    """Reward of all users together since the run began, after each row of `metrics.csv`."""
+    steps = np.array([row[STEPS] for row in rows])
+    reward = np.array([row.get("reward_per_step", np.nan) for row in rows])
+    return np.cumsum(reward * np.diff(steps, prepend=0.0))
+
+
+def reward_while_learning(rows: Sequence[Mapping[str, float]]) -> float:
+    """Mean reward of a user-step over a whole training; NaN without rows."""
+    return float(cumulative_reward(rows)[-1] / rows[-1][STEPS]) if rows else float("nan")
+
+
+METRICS = "metrics.csv"
 _KEYS = {"environment", "backend", "env_steps", "train_cpu_seconds", "evaluation"}
 """What is taken from `result.json`."""
 
@@ -160,9 +208,16 @@ def _object(comparison: Comparison, line: Line, lines: list[Line]) -> dict[str, 
         "evaluation": line.evaluated(),
         "runs": [job.name for job in line.jobs],
     }
+    if line.mean_learning is not None:
+        earned = line.mean_learning.to_json()
+        found["learning_reward"] = {"per_step": earned["mean"], "ci95": earned["ci95"]}
     other = _other(comparison, line, lines)
-    if other is not None and (difference := line.minus(other)) is not None:
-        found["difference"] = {"against": other.label, **difference.to_json()}
+    measure = comparison.file.measure
+    if other is not None:
+        difference = line.minus(other) if measure == "return" else line.learning_minus(other)
+        if difference is not None:
+            what = {"against": other.label, "of": measure}
+            found["difference"] = {**what, **difference.to_json()}
     if line.published is not None:
         by = comparison.file.published_by
         found["published"] = {"return_mean": line.published, "by": by}
@@ -175,78 +230,3 @@ def _other(comparison: Comparison, line: Line, lines: list[Line]) -> Line | None
         if (other.label, other.environment) == (comparison.against, line.environment):
             return None if other is line else other
     return None
-
-
-def as_text(comparison: Comparison, objects: list[dict[str, Any]]) -> str:
-    """The table, and how to read it."""
-    parts: list[str] = []
-    for environment in comparison.environments:
-        chosen = [each for each in objects if each["environment_label"] == environment]
-        if chosen:
-            users, backend = chosen[0]["eval_users"], chosen[0]["backend"]
-            parts.append(f"{environment}: {users:,} users of the {backend} backend")
-            parts += _aligned([_head(comparison, chosen), *(_cells(each) for each in chosen)])
-            parts.append("")
-    return "\n".join([*parts, EXPLANATION])
-
-
-EXPLANATION = """\
-return: of a session, undiscounted, with the 95 % interval of Student's t over seeds, or of the
-  normal approximation over users (*) where there is one run. Every policy met the same users and
-  luck.
-difference: paired by user, with the 95 % interval and p of a t-test in which both seeds and users
-  are draws from many; over users alone where there is one run. Not corrected for several lines."""
-
-
-def _head(comparison: Comparison, objects: list[dict[str, Any]]) -> list[str]:
-    head = ["algorithm", "return", "", "seeds", "user-steps", "CPU-seconds"]
-    head += [f"difference to {comparison.against}", "", "p"]
-    if any("published" in each for each in objects):
-        head.append(comparison.file.published_by or "published")
-    return head
-
-
-def _cells(found: dict[str, Any]) -> list[str]:
-    star = "*" if found["ci95_over"] == "users" else ""
-    difference = found.get("difference", {"mean": None, "ci95": None, "p_value": None})
-    p_value = difference["p_value"]
-    shown = "" if p_value is None else "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
-    trained = bool(found["seeds"])
-    return [
-        found["label"],
-        number(found["return_mean"]),
-        interval(found["return_ci95"]) + star,
-        str(len(found["seeds"])) if trained else "-",
-        f"{found['env_steps']:,}" if trained else "-",
-        f"{found['train_cpu_seconds']:.1f}" if trained else "-",
-        number(difference["mean"], sign="+"),
-        interval(difference["ci95"], sign="+"),
-        shown,
-        *([number(found["published"]["return_mean"])] if "published" in found else []),
-    ]
-
-
-def number(value: float | None, sign: str = "") -> str:
-    """With as many decimals as its size is worth; empty for none."""
-    if value is None:
-        return ""
-    decimals = 3 if abs(value) < 1 else 2 if abs(value) < 100 else 1
-    return f"{value:{sign}.{decimals}f}"
-
-
-def interval(ends: list[float] | None, sign: str = "") -> str:
-    """Both ends in brackets; empty for none."""
-    return "" if ends is None else f"[{number(ends[0], sign)}, {number(ends[1], sign)}]"
-
-
-def _aligned(rows: list[list[str]]) -> Iterator[str]:
-    """Columns side by side, words to the left and numbers to the right."""
-    width = max(map(len, rows))
-    rows = [row + [""] * (width - len(row)) for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(width)]
-    for row in rows:
-        cells = [
-            cell.ljust(widths[0]) if column == 0 else cell.rjust(widths[column])
-            for column, cell in enumerate(row)
-        ]
-        yield "  " + "  ".join(cells).rstrip()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from algorithms.config import EvaluateSection
 from algorithms.environment import EnvSection
 from algorithms.layers import Section
+from algorithms.registry import baseline_names
 
 
 class EnvironmentSection(EnvSection):
@@ -69,6 +70,9 @@ class ComparisonFile(Section):
         evaluate: the same users for every policy.
         against: label of the entry that differences are taken to; the first if not given.
         published_by: who reports the published returns.
+        measure: what lines are ranked by and differences are taken of: the `return`
+            of the final policies, or the reward of a step while `learning`, for
+            worlds that change and where a policy that no longer learns says little.
     """
 
     title: str | None = None
@@ -79,6 +83,7 @@ class ComparisonFile(Section):
     evaluate: EvaluateSection = EvaluateSection(backend="torch")
     against: str | None = None
     published_by: str | None = None
+    measure: Literal["return", "learning"] = "return"
 
     @field_validator("seeds", "environments", "entries")
     @classmethod
@@ -86,6 +91,17 @@ class ComparisonFile(Section):
         if not values:
             raise ValueError("name at least one")
         return values
+
+    @model_validator(mode="after")
+    def _against_a_learner(self) -> Self:
+        by_label = {entry.shown: entry.algorithm for entry in self.entries}
+        label = self.against or next(iter(by_label))
+        if self.measure == "learning" and by_label.get(label) in baseline_names():
+            raise ValueError(
+                f"measure is 'learning', but '{label}', which differences are taken to, learns "
+                "nothing; name another entry as against"
+            )
+        return self
 
     @field_validator("seeds")
     @classmethod

@@ -6,7 +6,7 @@ Shapes: S training seeds, U users of the evaluation.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,14 @@ def paired_difference(first: Numbers, second: Numbers) -> Difference:
         p_value = _two_sided(mean, math.sqrt(variance), freedom)
     seeds_error, users_error = (math.sqrt(part) for part, _ in parts)
     return Difference(mean, low, high, p_value, seeds_error, users_error, tuple(per_seed.tolist()))
+
+
+def difference_by_seed(first: Numbers, second: Numbers) -> Difference:
+    """The mean of `first - second`, a value a seed, (S,), and Student's paired t-test of it."""
+    differences = first - second
+    found = paired_difference(differences[None], np.zeros_like(differences)[None])
+    per_seed = tuple(differences.tolist())
+    return replace(found, seeds_error=found.users_error, users_error=0.0, per_seed=per_seed)
 
 
 def _variance(values: Numbers) -> float:

@@ -185,6 +185,8 @@ def test_differences_are_to_the_first_entry_if_nothing_is_said(write) -> None:
             },
             "'click_maximiser' on CartPole-v1: click_maximiser needs to know",
         ),
+        ({"measure": "learning"}, "measure is 'learning', but 'random', .* learns nothing"),
+        ({"measure": "regret"}, "measure is regret; it must be 'return' or 'learning'"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(write, changes: dict[str, Any], message: str) -> None:

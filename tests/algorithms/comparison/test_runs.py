@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,18 @@ from matplotlib import pyplot
 
 from algorithms.comparison import runs
 from algorithms.comparison.plan import Comparison, load_comparison
-from algorithms.comparison.plots import convergence, cumulative_reward, draw, picture
-from algorithms.comparison.report import as_text, gather, number, to_json
+from algorithms.comparison.plots import convergence, draw, picture
+from algorithms.comparison.report import (
+    cumulative_reward,
+    gather,
+    reward_while_learning,
+    to_json,
+)
 from algorithms.comparison.runs import Ended, StopFile, is_finished, perform
+from algorithms.comparison.table import as_text, number
 from algorithms.evaluation import EvaluationResult
 from algorithms.layers import ConfigError
+from algorithms.metrics import read_rows
 from algorithms.policy import Policy
 from algorithms.training import Interrupted, Training
 
@@ -260,6 +268,54 @@ def test_every_panel_has_its_title_and_data(finished) -> None:
 def test_cumulative_reward_counts_every_step() -> None:
     rows = [{"env_steps": 10.0, "reward_per_step": 2.0}, {"env_steps": 30.0, "reward_per_step": 1}]
     assert cumulative_reward(rows).tolist() == [20.0, 40.0]  # 10 * 2, and 20 * 1 more
+    assert reward_while_learning(rows) == pytest.approx(40 / 30)
+    assert np.isnan(reward_while_learning([]))
+
+
+def test_what_was_earned_while_learning_stands_beside_the_return(finished) -> None:
+    comparison, folder = finished
+    objects = to_json(comparison, gather(comparison, folder / "runs"))
+    trained = next(each for each in objects if each["algorithm"] == "slateq")
+    earned = [
+        reward_while_learning(read_rows(folder / "runs" / name / "metrics.csv"))
+        for name in trained["runs"]
+    ]
+    found = trained["learning_reward"]
+    assert found["per_step"] == pytest.approx(sum(earned) / 2)
+    low, high = found["ci95"]
+    assert low < found["per_step"] < high
+    assert number(found["per_step"]) in as_text(comparison, objects)
+    assert "learning_reward" not in objects[1 - objects.index(trained)]
+
+
+def test_lines_may_be_ranked_by_what_was_earned_while_learning(finished, tmp_path: Path) -> None:
+    _, folder = finished
+    path = tmp_path / "learners.yaml"
+    again = "  - {algorithm: slateq, label: again}\nmeasure: learning\n"
+    text = (folder / "small.yaml").read_text().replace("against: random", "against: again")
+    path.write_text(text + again)
+    comparison = load_comparison(path)
+    # Runs as they might be: the second learner's, but that it earned 1 and 2 less a step.
+    for source, name in (("slateq", "slateq"), ("slateq", "again"), ("random", "random")):
+        for place in (folder / "runs").glob(f"{source}-*"):
+            goal = tmp_path / "runs" / place.name.replace(source, name)
+            shutil.copytree(place, goal, dirs_exist_ok=True)
+            if name == "again":
+                less = 1 + int(place.name[-1])
+                rows = read_rows(place / "metrics.csv")
+                lines = [f"{row['env_steps']},{row['reward_per_step'] - less}" for row in rows]
+                file = goal / "metrics.csv"
+                file.write_text("\n".join(["env_steps,reward_per_step", *lines]) + "\n")
+    objects = to_json(comparison, gather(comparison, tmp_path / "runs"))
+    assert [each["label"] for each in objects] == ["SlateQ", "again", "random"]
+    difference = objects[0]["difference"]
+    assert (difference["of"], difference["against"]) == ("learning", "again")
+    assert difference["per_seed"] == pytest.approx([1.0, 2.0])
+    assert difference["mean"] == pytest.approx(1.5)
+    # t of one degree is 12.706, the standard error 0.5.
+    assert difference["ci95"] == pytest.approx([1.5 - 6.353, 1.5 + 6.353], abs=1e-3)
+    assert "difference" not in objects[2]
+    assert "of the rewards while learning, paired by seed" in as_text(comparison, objects)
 
 
 def test_values_are_told_by_what_the_runs_report() -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from algorithms.comparison.statistics import band, paired_difference, student
+from algorithms.comparison.statistics import band, difference_by_seed, paired_difference, student
 
 
 def test_an_interval_over_seeds_is_students() -> None:
@@ -71,6 +71,17 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
         inside += found.low < 3 < found.high
     # Two standard errors around 95 %, and wider because of what is counted twice.
     assert 0.93 < inside / 400 <= 1.0
+
+
+def test_values_a_seed_leave_the_paired_t_test_over_seeds() -> None:
+    found = difference_by_seed(np.array([2.0, 4.0, 6.0]), np.array([1.0, 2.0, 3.0]))
+    # 1, 2 and 3, as above.
+    assert found.per_seed == (1.0, 2.0, 3.0)
+    assert (found.seeds_error, found.users_error) == (pytest.approx(0.5774, abs=1e-4), 0.0)
+    assert found.high == pytest.approx(4.484, abs=1e-3)
+    assert found.p_value == pytest.approx(0.0742, abs=1e-4)
+    alone = difference_by_seed(np.array([2.0]), np.array([1.0]))
+    assert alone.mean == 1.0 and math.isnan(alone.low)
 
 
 def test_users_must_be_the_same() -> None:

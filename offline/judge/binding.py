@@ -35,7 +35,12 @@ COLUMNS = tuple(
     )
 )
 _BATCH = 8192
+_CANDIDATES = 250_000
+"""Candidates that are looked at together, so that memory does not grow with their number."""
+
 _CALIBRATED = 20_000
+_STATED = 4_000_000
+"""Rows, and propensities of their candidates, that calibration looks at, at most twice as many."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +174,7 @@ def bind(
     done = 0
     for rows in log.sessions(_BATCH, COLUMNS):
         kept = collector.kept(rows)
-        # A batch of sessions may be much larger than asked for.
-        for part in _parts(kept, 2 * _BATCH):
+        for part in _parts(kept, max(256, _CANDIDATES // max(1, rows["mask"].shape[1]))):
             collector.add(part)
         done += len(rows)
         if progress is not None:
@@ -188,7 +192,7 @@ class _Collector:
         self._slates: SlateColumns | None = None
         if wanted.slates:
             self._slates = SlateColumns(len(targets), inputs, wanted.inverse)
-        self._sample = Sample(_CALIBRATED)
+        self._sample: Sample | None = None
         self._stated = True
         self._generator = torch.Generator().manual_seed(0)
 
@@ -270,6 +274,8 @@ class _Collector:
         if np.isnan(rows["epsilon"]).any():
             self._stated = False
             return
+        if self._sample is None:
+            self._sample = Sample(min(_CALIBRATED, _STATED // rows["mask"].shape[1]))
         index, keys = self._sample.choose(len(rows))
         some = rows.take(index)
         stated = np.full(some["mask"].shape, np.nan)
@@ -316,7 +322,7 @@ class _Collector:
         )
 
     def _sampled(self) -> tuple[Array | None, Array | None, float]:
-        if not self._stated:
+        if not self._stated or self._sample is None:
             return None, None, 0.0
         stated, shown, apart, free = self._sample.columns()
         return stated[free], shown[free], float(apart.mean())

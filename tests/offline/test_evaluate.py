@@ -14,6 +14,7 @@ from algorithms.core.agent import Exploration
 from algorithms.evaluation import evaluate_policy
 from algorithms.policy import Policy, baseline
 from algorithms.slateq import SlateQAgent, SlateQSettings
+from envs.history import History, Term
 from envs.registry import make_simulator
 from offline.evaluate import app
 from offline.log import LogWriter, Rows
@@ -109,6 +110,25 @@ def test_a_policy_is_judged_by_its_own_log_as_logged(tmp_path: Path) -> None:
     assert found["diagnostics"]["effective_sample_size"] == pytest.approx(50, rel=1e-4)
     assert found["diagnostics"]["calibration"]["error"] < 0.05
     assert found["diagnostics"]["mean_weight"] == pytest.approx(1, abs=1e-4)
+
+
+def test_a_trained_policy_with_a_history_of_its_own(tmp_path: Path) -> None:
+    simulator = make_simulator(num_users=1, **SLATES)
+    spec, size = simulator.spec, simulator.slate_size
+    settings = SlateQSettings(hidden=(4,)).model_dump()
+    own = History(spec, (Term("click"), Term("no_click", keep=0.5)))
+    Policy(
+        SlateQAgent(spec, own, size, settings),
+        exploration=Exploration(0.9),
+        info={"world": {**SLATES, "backend": "torch"}},
+    ).save(tmp_path / "policy")
+    folder = recorded(tmp_path / "log", SLATES, str(tmp_path / "policy"), users=40)
+    same = numbers(tmp_path / "policy", "--data", folder, "--estimators", "ips")
+    assert same["acting"] == "epsilon 0.9, temperature 0"
+    assert same["estimates"]["ips"]["value"] == pytest.approx(same["logged"]["value"], rel=1e-4)
+    other = recorded(tmp_path / "other", SLATES, "random", users=40)
+    found = numbers(tmp_path / "policy", "--data", other, "--estimators", "ips,snips")
+    assert 20 < found["diagnostics"]["effective_sample_size"] < 40
 
 
 def test_arms_of_an_experiment(tmp_path: Path) -> None:

@@ -98,16 +98,18 @@ class SlateQAgent(Agent):
             )
         return attraction(self.choice, scores(self.spec, user, candidates))
 
+    @property
+    def no_click_mass(self) -> float:
+        """How strongly leaving without a click attracts, as `masses` says it."""
+        return 1.0 if self.network.learned_choice else attraction(self.choice, torch.zeros(1, 1))[1]
+
     def shown_value(
         self, no_click: Tensor, values: Tensor, masses: Tensor, slates: Tensor
     ) -> Tensor:
         """Value of the slates shown, the expectation over the assumed choice, (B,)."""
-        no_click_mass = attraction(self.choice, no_click.new_zeros((1, 1)))[1]
-        if self.network.learned_choice:
-            no_click_mass = 1.0
-        return no_click + slate_value(
-            self.choice.name, values - no_click[:, None], masses, no_click_mass, slates
-        )
+        advantages = values - no_click[:, None]
+        worth = slate_value(self.choice.name, advantages, masses, self.no_click_mass, slates)
+        return no_click + worth
 
     def learn_columns(self, fragment: Fragment) -> dict[str, Tensor]:
         """Rows with finished targets (`fresh`), or with transitions (`replay`)."""

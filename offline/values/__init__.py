@@ -1,0 +1,1 @@
+"""What learning values from a log needs: windows of rows, corrected returns, penalties."""

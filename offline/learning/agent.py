@@ -35,6 +35,7 @@ class OfflineAgent(Agent):
         follows: columns of which a minibatch also holds the following row's, as
             `next_` and their name. The last row of all is followed by itself, so whether
             a row has a next one in its session is for the agent to say in a column.
+        together: rows of the log that each row of `log_columns` stands for, in reports.
         average: mean over all learners of a number that each computes for its part of
             a minibatch; as it is where one learns. For statistics that `loss` keeps.
     """
@@ -42,6 +43,7 @@ class OfflineAgent(Agent):
     options_class: ClassVar[type[LearnerSettings]]
     reads: ClassVar[tuple[str, ...]]
     follows: tuple[str, ...] = ()
+    together: int = 1
     options: LearnerSettings
 
     def __init__(

@@ -39,6 +39,7 @@ class OfflineTraining:
         learner: what takes the gradient steps.
         clock: CPU-seconds by purpose.
         position: the minibatch that comes next.
+        together: rows of the log that each row of the feed stands for.
         used: rows learned from so far, each as often as it was.
     """
 
@@ -64,6 +65,7 @@ class OfflineTraining:
         )
         self.clock.charge("read")
         self.size: int = agent.options.minibatch_size
+        self.together = agent.together
         self.budget = self._budget()
         self.learner: Learner = self._learner(agent)
         state: dict[str, Any] = {} if checkpoint is None else checkpoint.state
@@ -102,6 +104,11 @@ class OfflineTraining:
         self.learner.set_state(saved)
 
     @property
+    def rows(self) -> int:
+        """Rows of the log that are learned from in an epoch."""
+        return self.feed.rows * self.together
+
+    @property
     def _wall(self) -> float:
         return self._wall_before + time.time() - psutil.Process().create_time()
 
@@ -117,7 +124,7 @@ class OfflineTraining:
         for block, minibatches, position in self._chunks():
             self.learner.learn(block, minibatches)
             self.position = position
-            self.used += sum(map(len, minibatches))
+            self.used += sum(map(len, minibatches)) * self.together
             updates = self.learner.updates
             self.clock.charge("train")
             speed = (updates - before) / max(time.monotonic() - began, 1e-9)
@@ -175,7 +182,7 @@ class OfflineTraining:
         row = {
             STEPS: float(self.used),
             "updates": float(self.learner.updates),
-            "epoch": self.used / max(1, self.feed.rows),
+            "epoch": self.used / max(1, self.rows),
             "updates_per_second": speed,
             "wall_seconds": self._wall,
             "train_cpu_seconds": self.clock.spent["train"],

@@ -72,6 +72,7 @@ def _evaluate(
 
 def _figures(training: OfflineTraining, found: EvaluationResult | None) -> dict[str, Any]:
     config, spent, world = training.run.config, training.clock.spent, training.source.world
+    held = training.feed.held
     summary: dict[str, Any] = {}
     if found is not None:
         summary = {name: estimate.to_json() for name, estimate in found.summary().items()}
@@ -81,9 +82,9 @@ def _figures(training: OfflineTraining, found: EvaluationResult | None) -> dict[
         "environment": None if world is None else world["name"],
         "backend": None if found is None else found.backend,
         "data": list(config.data),
-        "rows": training.feed.rows,
+        "rows": training.rows,
         "rows_in_memory": training.feed.whole,
-        "epochs": training.used / max(1, training.feed.rows),
+        "epochs": training.used / max(1, training.rows),
         "updates": training.learner.updates,
         "exported_updates": training.learner.updates
         if training.best is None
@@ -92,7 +93,7 @@ def _figures(training: OfflineTraining, found: EvaluationResult | None) -> dict[
         "return_ci95": measured["ci95"],
         "eval_users": 0 if found is None else len(found.returns),
         "held_out": training.held,
-        "held_out_rows": 0 if training.feed.held is None else len(training.feed.held.drawn),
+        "held_out_rows": 0 if held is None else len(held.drawn) * training.together,
         "env_steps": training.used,
         "startup_cpu_seconds": spent["startup"],
         "read_cpu_seconds": spent["read"],

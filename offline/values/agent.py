@@ -65,6 +65,7 @@ class OfflineValueAgent(OfflineAgent):
         """Build with fresh weights."""
         super().__init__(spec, history, slate_size, settings)
         self.online = self.make_online()
+        self.together = self.options.window
 
     @abc.abstractmethod
     def make_online(self) -> Agent:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,11 +33,36 @@ class Offer:
     catalogue: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What to look for in a catalogue.
+
+    Attributes:
+        user: features, (U,).
+        filters: by column, the values that an item may have there.
+        limit: of items, the nearest; `None` for the server's own.
+        eligible: ids to choose among; `None` for all.
+        excluded: ids to leave out.
+        pinned: ids that must be there.
+    """
+
+    user: Floats
+    filters: Mapping[str, Sequence[str | float | bool]]
+    limit: int | None
+    eligible: Sequence[str] | None
+    excluded: Sequence[str]
+    pinned: Sequence[str]
+
+
 class Catalogue(Protocol):
     """Where candidates come from that a request does not bring."""
 
-    def offer(self, filters: dict[str, list[Any]], limit: int | None, user: Floats) -> Offer:
-        """Items to consider for a user with features (U,)."""
+    def offer(self, wanted: Wanted) -> Offer:
+        """Items to consider.
+
+        Raises:
+            Refused: there is no such column.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,14 +159,26 @@ class Reader:
 
     def _offer(self, request: Any, user: Floats, field: str) -> Offer:
         if request.candidates is not None:
+            if self.catalogue is not None and "catalogue" in request.model_fields_set:
+                raise Refused(
+                    f"{field}candidates and {field}catalogue are both given; leave one out",
+                    field=f"{field}catalogue",
+                )
             ids = [item["id"] for item in request.candidates]
             found = [item["features"] for item in request.candidates]
             return Offer(ids, table(self.spec.candidate, found))
         if self.catalogue is None:
             raise Refused(f"{field}candidates is missing; add it", field=f"{field}candidates")
-        wanted = request.catalogue
+        wanted = Wanted(
+            user,
+            request.catalogue.filters,
+            request.catalogue.limit,
+            request.eligible,
+            request.excluded,
+            [pin.id for pin in request.pinned],
+        )
         try:
-            return self.catalogue.offer(wanted.filters, wanted.limit, user)
+            return self.catalogue.offer(wanted)
         except Refused as refused:
             raise Refused(f"{field}{refused}", field=f"{field}{refused.field}") from None
 

@@ -17,7 +17,7 @@ from offline.log.pseudonyms import Pseudonyms
 from offline.log.schema import Header
 from serve import impressions
 from serve.arms import assign
-from serve.asking import Asked, Reader
+from serve.asking import Asked, Catalogue, Reader
 from serve.drawing import Drawn, NotFinite, decide, draw, draw_safely, observe, part
 from serve.journal import Journal
 from serve.keys import Keys
@@ -94,7 +94,7 @@ class Engine:
         journal: Journal,
         *,
         safe: Safe | None = None,
-        reader: Reader | None = None,
+        catalogue: Catalogue | None = None,
         metrics: Metrics | None = None,
         clock: Callable[[], float] = time.time,
         pseudonyms: Pseudonyms | None = None,
@@ -110,7 +110,7 @@ class Engine:
         self.tokens = TokenWriter(
             keys, self._history.version, self._history.size, header.spec.candidate_size
         )
-        self.reader = reader or Reader(header.spec, self.tokens)
+        self.reader = Reader(header.spec, self.tokens, catalogue)
         self._chance = torch.Generator()
         self._chance.manual_seed(int.from_bytes(os.urandom(8), "big") >> 1)
         self._seeded = torch.Generator()

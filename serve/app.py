@@ -1,0 +1,93 @@
+"""The endpoint as a Ray Serve application: policy and ingress in one replica.
+
+`serve run serve.app:build policy=RUN` or a Serve config file deploy it; our own
+command, `python -m serve.run`, also sets what makes it fast and keeps it local.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import AutoscalingConfig, BackpressureConfig
+from ray.serve.schema import LoggingConfig
+
+from serve.metrics import make_metrics
+from serve.replica import Replica
+from serve.settings import Settings, load_settings
+from serve.state import prepare
+
+NAME = "recsim"
+
+
+class BuildArguments(BaseModel):
+    """What `serve run serve.app:build KEY=VALUE ...` takes.
+
+    Attributes:
+        policy: a run folder, a policy folder or a baseline; that of the state folder
+            if not given.
+        state: folder of the endpoint.
+        config: a YAML file of settings.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    policy: str | None = None
+    state: str = "serving"
+    config: str | None = None
+
+
+@serve.deployment(name="endpoint")
+@serve.ingress()
+class Endpoint:
+    """A replica of the endpoint."""
+
+    def __init__(self, state: str, settings: dict[str, Any]) -> None:
+        """Load the policies of a state folder."""
+        self._replica = Replica(Path(state), Settings(**settings), make_metrics())
+
+    def __serve_build_asgi_app__(self) -> Any:
+        """What Ray Serve sends requests to."""
+        return self._replica.app()
+
+
+def build(arguments: BuildArguments) -> Application:
+    """The application, as Ray Serve's command and config files build it.
+
+    Raises:
+        ValueError: the config or the policy cannot be used.
+    """
+    state, settings = Path(arguments.state).resolve(), load_settings(arguments.config)
+    if arguments.policy is not None:
+        prepare(state, arguments.policy)
+    return application(state, settings)
+
+
+def application(state: Path, settings: Settings) -> Application:
+    """The application of a state folder that is ready."""
+    replicas, limits = settings.replicas, settings.limits
+    size: dict[str, Any] = {"num_replicas": replicas.number}
+    if replicas.most is not None:
+        size = {
+            "autoscaling_config": AutoscalingConfig(
+                min_replicas=replicas.number,
+                max_replicas=replicas.most,
+                target_ongoing_requests=replicas.target_requests,
+            )
+        }
+    deployment: Any = Endpoint
+    made: Application = deployment.options(
+        **size,
+        # The replica counts for itself, and says so in JSON; Ray's limit stands behind it.
+        max_ongoing_requests=2 * limits.max_in_flight,
+        max_queued_requests=replicas.max_queued,
+        backpressure_config=BackpressureConfig(retry_after_s=limits.retry_after),
+        ray_actor_options={"num_cpus": replicas.cpus},
+        logging_config=LoggingConfig(enable_access_log=False),
+        health_check_period_s=2.0,
+        graceful_shutdown_timeout_s=5.0,
+    ).bind(str(state), settings.model_dump())
+    return made

@@ -1,0 +1,196 @@
+"""One process that answers: its policies, its part of the log, and what it watches."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from algorithms.layers import ConfigError
+from offline.log.files import write_whole
+from offline.log.pseudonyms import Pseudonyms
+from offline.log.schema import Header, LogError
+from serve.catalogue import Items, load_items
+from serve.engine import Engine
+from serve.journal import Journal
+from serve.keys import Keys
+from serve.live import POINTER, DeployError, load_live, read_pointer
+from serve.metrics import Metrics
+from serve.safe import load_safe
+from serve.settings import Settings, load_settings
+from serve.state import KEYS, LOG, REPORTS, read_serving_header
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+logger = logging.getLogger(__name__)
+
+API_KEY = "RECSIM_SERVE_API_KEY"
+"""Of the environment, where the key may stand that clients send."""
+
+
+def api_key(settings: Settings) -> str | None:
+    """The key that clients must send, or `None`.
+
+    Raises:
+        ConfigError: the file cannot be read, or is empty.
+    """
+    if settings.api_key_file is None:
+        return os.environ.get(API_KEY) or None
+    try:
+        found = Path(settings.api_key_file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ConfigError(f"cannot read api_key_file {settings.api_key_file}: {reason}") from None
+    if not found.isascii() or not found:
+        raise ConfigError(f"api_key_file {settings.api_key_file} holds no key of plain letters")
+    return found
+
+
+def mark(path: Path) -> tuple[int, int, int] | None:
+    """Changes whenever a file is replaced or written; `None` where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+class Replica:
+    """A state folder being served.
+
+    Attributes:
+        engine: answers.
+    """
+
+    def __init__(self, state: Path, settings: Settings, metrics: Metrics | None = None) -> None:
+        """Load everything; nothing is served yet.
+
+        Raises:
+            ConfigError, DeployError, KeyFault, LogError: something cannot be used.
+        """
+        self._state, self._settings = state, settings
+        self._header: Header = read_serving_header(state)
+        self._keys, self._api_key = Keys.find(state / KEYS), api_key(settings)
+        self._catalogue = self._read_catalogue()
+        self._name = os.urandom(4).hex()
+        self._journal = Journal(state / LOG, self._name, settings.log)
+        self.engine = Engine(
+            self._header,
+            self._keys,
+            settings,
+            self._journal,
+            safe=load_safe(settings.safe),
+            metrics=metrics,
+            catalogue=self._catalogue,
+            pseudonyms=Pseudonyms.find(None),
+        )
+        self._watched: list[tuple[Path, Callable[[], None]]] = [
+            (state / POINTER, self._deploy),
+        ]
+        if settings.catalogue is not None:
+            self._watched.append((Path(settings.catalogue.path), self._replace_catalogue))
+        self._marks = {path: mark(path) for path, _ in self._watched}
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._load()
+        self._report()
+
+    def app(self) -> FastAPI:
+        """The endpoint; it watches for deployments while it serves."""
+        from serve.ingress import make_app
+
+        return make_app(
+            self.engine, self._keys, api_key=self._api_key, start=self.start, stop=self.stop
+        )
+
+    def start(self) -> None:
+        """Watch in the background."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching, and end the shards of the log."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        self.engine.metrics.flush()
+        self._journal.close()
+        with contextlib.suppress(OSError):
+            self._report_file.unlink()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._settings.watch_seconds):
+            for path, changed in self._watched:
+                found = mark(path)
+                if found != self._marks[path]:
+                    self._marks[path] = found
+                    changed()
+            with contextlib.suppress(OSError):
+                os.utime(self._report_file)
+            self.engine.metrics.flush()
+
+    def _load(self) -> None:
+        pointer = read_pointer(self._state)
+        if pointer is None:
+            raise DeployError(f"{self._state} has no live policy; deploy one")
+        self.engine.live = load_live(self._state, self._header, pointer)
+
+    def _deploy(self) -> None:
+        """Take the new policies, or keep the old ones and say why."""
+        try:
+            self._load()
+        except Exception as error:
+            # Whatever is wrong with the new ones, the old ones answer.
+            self.engine.metrics.add("recsim_deployments", "refused")
+            logger.error("The deployment was not taken: %s", error)
+            self._report(" ".join(str(error).split()))
+            return
+        self.engine.metrics.add("recsim_deployments", "taken")
+        self._report()
+
+    @property
+    def _report_file(self) -> Path:
+        return self._state / REPORTS / f"{self._name}.json"
+
+    def _report(self, error: str = "") -> None:
+        """Say which deployment is live here; `serve.deploy` waits for that."""
+        assert self.engine.live is not None
+        found = {"generation": self.engine.live.generation, "error": error, "time": time.time()}
+        try:
+            write_whole(self._report_file, json.dumps(found).encode())
+        except LogError as fault:
+            logger.error("%s.", fault)
+
+    def _read_catalogue(self) -> Items | None:
+        chosen = self._settings.catalogue
+        if chosen is None:
+            return None
+        return Items(load_items(Path(chosen.path), self._header.spec, self._state / LOG), chosen)
+
+    def _replace_catalogue(self) -> None:
+        """Take the new items, or keep the old ones and say why."""
+        assert self._settings.catalogue is not None
+        assert self._catalogue is not None
+        path = Path(self._settings.catalogue.path)
+        try:
+            self._catalogue.table = load_items(path, self._header.spec, self._state / LOG)
+        except Exception as error:  # whatever is wrong with the file, the old items stay
+            logger.error("The catalogue was not replaced: %s", error)
+
+
+def plain() -> FastAPI:
+    """The endpoint without Ray: `uvicorn --factory serve.replica:plain`.
+
+    The environment's `RECSIM_SERVE_STATE` names a state folder that is ready, and
+    `RECSIM_SERVE_CONFIG` a file of settings, if there is one.
+    """
+    settings = load_settings(os.environ.get("RECSIM_SERVE_CONFIG") or None)
+    return Replica(Path(os.environ.get("RECSIM_SERVE_STATE", "serving")), settings).app()

@@ -1,0 +1,157 @@
+"""The folder of an endpoint: what replicas share, and what survives restarts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from algorithms.policy import Policy, PolicyError, baseline
+from algorithms.registry import baseline_names, nearest
+from offline.log.pseudonyms import Pseudonyms
+from offline.log.schema import Header, LogError, read_header
+from serve.journal import HEADER, write_header
+from serve.keys import VARIABLE, make_keys
+from serve.live import (
+    ArmEntry,
+    DeployError,
+    Pointer,
+    check_fit,
+    checked,
+    copy_policy,
+    read_pointer,
+)
+
+KEYS, LOG, REPORTS = "keys", "log", "replicas"
+MAIN = "main"
+"""The arm of an endpoint without experiments."""
+
+
+def read_serving_header(state: Path) -> Header:
+    """What all policies of an endpoint have in common.
+
+    Raises:
+        DeployError, LogError: the folder is no endpoint's, or its header is damaged.
+    """
+    path = state / LOG / HEADER
+    if not path.exists():
+        raise DeployError(
+            f"{state} holds no endpoint; begin one with `python -m serve.run RUN --state {state}`"
+        )
+    header = read_header(path)
+    if header.history is None:
+        raise DeployError(f"{path} names no history; use another state folder")
+    return header
+
+
+def prepare(state: Path, target: str, world: dict[str, Any] | None = None) -> Pointer:
+    """Make a folder ready to serve a policy, as the only one.
+
+    Args:
+        state: the folder; a new one, or that of an endpoint with the same features.
+        target: a run folder, a policy folder or a baseline.
+        world: whose features a baseline expects in a new folder.
+
+    Raises:
+        DeployError, KeyFault, LogError: the policy cannot be used, or the folder not be written.
+    """
+    fresh = not (state / LOG / HEADER).exists()
+    header = header_for(target, world) if fresh else read_serving_header(state)
+    try:
+        (state / LOG).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeployError(f"cannot write the state folder {state}: {error.strerror}") from None
+    if not os.environ.get(VARIABLE):
+        make_keys(state / KEYS)
+    folder = admit(state, target, header)
+    if fresh:
+        write_header(state / LOG, header)
+    return point(state, (ArmEntry(MAIN, folder, 1.0),))
+
+
+def point(state: Path, arms: tuple[ArmEntry, ...]) -> Pointer:
+    """Make arms live; the same arms again change nothing."""
+    before = read_pointer(state)
+    if before is not None and before.arms == arms:
+        return before
+    after = Pointer(
+        1 if before is None else before.generation + 1,
+        arms,
+        os.urandom(8).hex() if before is None else before.salt,
+        () if before is None else before.arms,
+    )
+    after.write(state)
+    return after
+
+
+def admit(state: Path, target: str, header: Header) -> str:
+    """Copy a policy into the folder, after checking that it fits and works.
+
+    Returns:
+        The copy's folder within the state folder.
+
+    Raises:
+        DeployError: it cannot be used.
+    """
+    if target in baseline_names():
+        return _admit_baseline(state, target, header)
+    source = Path(target)
+    checked(source, header)
+    folder = copy_policy(state, source)
+    checked(state / folder, header)  # the copy, should the source have changed meanwhile
+    return folder
+
+
+def _admit_baseline(state: Path, name: str, header: Header) -> str:
+    import shutil
+    import tempfile
+
+    assert header.history is not None
+    try:
+        policy = baseline(name, header.spec, header.history, 1)
+    except ValueError as error:
+        raise DeployError(str(error)) from None
+    check_fit(policy, header)
+    made = Path(tempfile.mkdtemp(prefix="recsim-"))
+    try:
+        policy.save(made)
+        return copy_policy(state, made)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def header_for(target: str, world: dict[str, Any] | None) -> Header:
+    """The features and history of a new endpoint: the policy's, or a world's for a baseline.
+
+    Raises:
+        DeployError: there is no such policy, or it makes its actions itself.
+    """
+    try:
+        if target in baseline_names():
+            from envs.registry import make_simulator
+
+            played = make_simulator(num_users=1, **(world or {"name": "interest_evolution"}))
+            header = Header(played.spec, played.history, played.reward_name)
+        else:
+            policy = _policy(target)
+            header = Header(policy.spec, policy.history, policy.reward)
+    except LogError:
+        raise DeployError(
+            f"'{target}' makes its actions itself (box actions); serving needs a policy that "
+            "picks among candidates"
+        ) from None
+    key = Pseudonyms.find(None)
+    return replace(header, pseudonyms=None if key is None else key.mark)
+
+
+def _policy(target: str) -> Policy:
+    if not Path(target).exists():
+        raise DeployError(
+            f"'{target}' is neither a run folder nor a baseline; "
+            f"{nearest(target, baseline_names())}"
+        )
+    try:
+        return Policy.load(target)
+    except PolicyError as error:
+        raise DeployError(str(error)) from None

@@ -160,6 +160,8 @@ def fit(inputs: Inputs, id_counts: tuple[int, ...], ridge: float) -> Logit:
 
 
 def _deviation(values: Tensor) -> Tensor:
+    if not values.shape[1]:
+        return values.new_ones(0)
     found = values.std(0, correction=0)
     return torch.where(found > 1e-6, found, torch.ones_like(found))
 

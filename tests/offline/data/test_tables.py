@@ -241,6 +241,7 @@ def test_mistakes_on_the_command_line(tmp_path: Path) -> None:
         (run(*both, *out, "--negatives", "-1"), "at least 0 other items"),
         (run(*both, *out, "--format", "csv"), "--format is 'csv'; allowed are: json, parquet"),
         (run(*both, "--out", tmp_path / "full"), "is there already; choose another folder"),
+        (run(*both, "--out", paths["items"] / "log"), "Not a directory"),
         (run("--movielens", tmp_path, *out), "has no ratings.csv or ratings.csv.gz"),
         (run("--open-bandit", tmp_path, *out), "has no "),
         (run("--synthetic", "--synthetic-users", "0", *out), "--synthetic-users is 0"),

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from envs.simulator import Observation
+from offline.judge.counts import Counts, check
 from offline.judge.features import Inputs
-from offline.judge.sampling import Sample
 from offline.judge.slates import SlateColumns
+from offline.judge.stated import Stated, StatedSample
 from offline.judge.target import NEEDED, Acting, Target
-from offline.log import Log, LogError, Rows, starts
+from offline.log import Log, Rows, starts
 from offline.log.rows import Array
-from offline.observed import STATED, distributions
+from offline.observed import STATED
 from offline.ope.ragged import Floats, Ints
 
 COLUMNS = tuple(
@@ -38,10 +39,6 @@ _BATCH = 8192
 _CANDIDATES = 250_000
 """Candidates that are looked at together, so that memory does not grow with their number."""
 
-_CALIBRATED = 20_000
-_STATED = 4_000_000
-"""Rows, and propensities of their candidates, that calibration looks at, at most twice as many."""
-
 
 @dataclass(frozen=True)
 class Wanted:
@@ -58,47 +55,6 @@ class Wanted:
     slates: bool = True
     inverse: bool = False
     arm: str | None = None
-
-
-@dataclass
-class Counts:
-    """What was read.
-
-    Attributes:
-        rows: of whole sessions.
-        arms: rows, sessions and versions by (arm, policy).
-        sources: rows by where their propensities come from.
-        open_rows: rows left out, of sessions that never ended.
-        open_sessions: how many those are.
-        truncated: sessions that were cut.
-        skipped: rows of other arms.
-        names: of the arms that were seen.
-    """
-
-    rows: int = 0
-    arms: dict[tuple[str, str], tuple[int, int, set[str]]] = field(default_factory=dict)
-    sources: dict[str, int] = field(default_factory=dict)
-    open_rows: int = 0
-    open_sessions: int = 0
-    truncated: int = 0
-    skipped: int = 0
-    names: set[str] = field(default_factory=set)
-
-    def add(self, rows: Rows, first: Array) -> None:
-        """Count rows of whole sessions, which begin at `first`."""
-        self.rows += len(rows)
-        self.truncated += int(rows["truncated"].sum())
-        for source, number in _counted(rows["propensity_source"]):
-            self.sources[source] = self.sources.get(source, 0) + number
-        begins = np.zeros(len(rows), np.bool_)
-        begins[first] = True
-        for (arm, policy, version), flags in _groups(rows, ("arm", "policy", "policy_version")):
-            entry = self.arms.get((arm, policy), (0, 0, set()))
-            self.arms[arm, policy] = (
-                entry[0] + int(flags.sum()),
-                entry[1] + int((flags & begins).sum()),
-                entry[2] | {version},
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,11 +88,7 @@ class Bound:
             alone, and `slot_inputs`.
         lacking: why columns are missing, by their names in `Logged`.
         counts: what was read.
-        stated: sampled rows' probability of each candidate for the first slot,
-            (M, N), NaN where not eligible; `None` where the log does not state it.
-        shown: what that slot shows, (M,).
-        mismatch: share of sampled rows whose propensities are not those of the logged
-            distribution.
+        stated: what the log says of its own choices; `None` where it does not.
     """
 
     offsets: Ints
@@ -147,9 +99,7 @@ class Bound:
     slates: dict[str, Array]
     lacking: dict[str, str]
     counts: Counts
-    stated: Array | None
-    shown: Array | None
-    mismatch: float
+    stated: Stated | None
 
 
 def bind(
@@ -192,8 +142,7 @@ class _Collector:
         self._slates: SlateColumns | None = None
         if wanted.slates:
             self._slates = SlateColumns(len(targets), inputs, wanted.inverse)
-        self._sample: Sample | None = None
-        self._stated = True
+        self._stated = StatedSample()
         self._generator = torch.Generator().manual_seed(0)
 
     def kept(self, rows: Rows) -> Rows:
@@ -238,7 +187,7 @@ class _Collector:
         items = self._inputs.items(views[0])
         if self._wanted.models:
             self._models(rows, views[0], items, acting)
-        self._calibrate(rows)
+        self._stated.add(rows)
         if self._slates is not None:
             self._slates.add(rows, items, acting)
 
@@ -267,43 +216,18 @@ class _Collector:
             if means is not None:
                 self._put(f"means {number}", means)
 
-    def _calibrate(self, rows: Rows) -> None:
-        """Sample rows that state their distribution, where all do."""
-        if not self._stated:
-            return
-        if np.isnan(rows["epsilon"]).any():
-            self._stated = False
-            return
-        if self._sample is None:
-            self._sample = Sample(min(_CALIBRATED, _STATED // rows["mask"].shape[1]))
-        index, keys = self._sample.choose(len(rows))
-        some = rows.take(index)
-        stated = np.full(some["mask"].shape, np.nan)
-        logged = np.zeros(some["slate"].shape)
-        for part, distribution in distributions(some):
-            nothing = torch.zeros((1, 1, some["mask"].shape[1]), dtype=torch.bool)
-            chance = distribution.conditional(nothing, 0).exp()[:, 0].double().numpy()
-            stated[part] = np.where(some["mask"][part], chance, np.nan)
-            slates = torch.from_numpy(some["slate"][part][:, : distribution.slate_size])
-            logged[part, : distribution.slate_size] = distribution.slot_log_prob(slates).numpy()
-        given = np.where(some["slate"] >= 0, some["slot_log_propensities"], 0.0)
-        apart = ~np.isclose(logged, given, rtol=1e-3, atol=1e-3).all(axis=1)
-        free = some["pinned"][:, 0] < 0
-        self._sample.add(keys, stated, some["slate"][:, 0], np.asarray(apart), free)
-
     def _put(self, name: str, values: Array) -> None:
         self._columns.setdefault(name, []).append(values)
 
     def result(self) -> Bound:
         """All columns, or a sentence why there are none."""
-        _check(self._counts, self._wanted.arm)
+        check(self._counts, self._wanted.arm)
         columns = {name: _joined(parts) for name, parts in self._columns.items()}
         slates: dict[str, Array] = {}
         apart: list[dict[str, Array]] = [{} for _ in self._targets]
         lacking: dict[str, str] = {}
         if self._slates is not None:
             slates, apart, lacking = self._slates.result()
-        stated, shown, mismatch = self._sampled()
         return Bound(
             offsets=np.concatenate(self._lengths).cumsum(),
             reward=columns["reward"],
@@ -316,16 +240,8 @@ class _Collector:
             slates=slates,
             lacking=lacking,
             counts=self._counts,
-            stated=stated,
-            shown=shown,
-            mismatch=mismatch,
+            stated=self._stated.result(),
         )
-
-    def _sampled(self) -> tuple[Array | None, Array | None, float]:
-        if not self._stated or self._sample is None:
-            return None, None, 0.0
-        stated, shown, apart, free = self._sample.columns()
-        return stated[free], shown[free], float(apart.mean())
 
 
 def _slot_logs(parts: Acting, rows: Rows) -> Floats:
@@ -347,44 +263,6 @@ def _parts(rows: Rows, most: int) -> list[Rows]:
         if begin < len(first) and first[begin] > cuts[-1]:
             cuts.append(int(first[begin]))
     return [rows.take(slice(a, b)) for a, b in zip(cuts, [*cuts[1:], len(rows)], strict=True)]
-
-
-def _check(counts: Counts, arm: str | None) -> None:
-    """Refuse what no propensity can be had of."""
-    if not counts.rows:
-        if arm is not None and arm not in counts.names:
-            named = ", ".join(f"'{name}'" for name in sorted(counts.names)) or "none"
-            raise LogError(f"the log has no arm '{arm}'; its arms are: {named}")
-        raise LogError("the log has no session that ended; judge a log of whole sessions")
-    without = counts.sources.get("none", 0)
-    if without:
-        raise LogError(
-            f"{without:,} of {counts.rows:,} rows were logged without propensities; estimate them "
-            "with `python -m offline.propensity`, or choose an arm that has them with --arm"
-        )
-
-
-def _groups(rows: Rows, names: tuple[str, ...]) -> list[tuple[tuple[str, ...], Array]]:
-    """Rows that agree in some columns of strings, and which they are, (rows,) bool."""
-    first = tuple(str(rows[name][0]) for name in names)
-    if all((rows[name] == rows[name][0]).all() for name in names):
-        return [(first, np.ones(len(rows), np.bool_))]
-    codes = [np.unique(rows[name], return_inverse=True) for name in names]
-    numbers, place = np.unique(
-        np.stack([code for _, code in codes], axis=1), axis=0, return_inverse=True
-    )
-    return [
-        (
-            tuple(str(values[c]) for (values, _), c in zip(codes, number, strict=True)),
-            place.ravel() == i,
-        )
-        for i, number in enumerate(numbers)
-    ]
-
-
-def _counted(names: Array) -> list[tuple[str, int]]:
-    values, counts = np.unique(names.astype(str), return_counts=True)
-    return list(zip(values.tolist(), counts.tolist(), strict=True))
 
 
 def _joined(parts: list[Array]) -> Array:

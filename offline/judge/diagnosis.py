@@ -81,10 +81,10 @@ def diagnose(bound: Bound, log: Logged) -> Diagnosis:
 
 
 def _calibration(bound: Bound) -> Calibration | None:
-    if bound.stated is None or bound.shown is None:
+    if bound.stated is None:
         return None
-    several = np.isfinite(bound.stated).sum(1) > 1
-    stated, shown = bound.stated[several], bound.shown[several]
+    several = np.isfinite(bound.stated.chance).sum(1) > 1
+    stated, shown = bound.stated.chance[several], bound.stated.shown[several]
     if not len(stated):
         return None
     eligible = np.isfinite(stated)
@@ -193,10 +193,10 @@ def _of_log(bound: Bound) -> list[str]:
             f"{counts.truncated:,} of {sessions:,} sessions were cut; what is judged is the "
             "reward up to there"
         )
-    if bound.mismatch > 0:
+    if bound.stated is not None and bound.stated.mismatch > 0:
         warnings.append(
-            f"in {bound.mismatch:.1%} of the rows looked at, the propensity is not that of the "
-            "logged distribution; one of the two is wrong"
+            f"in {bound.stated.mismatch:.1%} of the rows looked at, the propensity is not that of "
+            "the logged distribution; one of the two is wrong"
         )
     return warnings
 

@@ -27,7 +27,8 @@ def show(request: Request, source: str, found: Judgement, console: Console | Non
     out.print(_table(request, found, out.width >= WIDE))
     for name, each in found.estimates.items():
         if each.refusal is not None:
-            out.print(f"{name}: {each.refusal}", markup=False)
+            named = f"'{name}'" in each.refusal
+            out.print(each.refusal if named else f"{name}: {each.refusal}", markup=False)
     for line in _diagnostics(found):
         out.print(line, markup=False)
     for warning in found.warnings:

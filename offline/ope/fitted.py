@@ -11,8 +11,13 @@ from offline.ope.ragged import Floats, Ints, lengths, shifted
 from offline.ope.regressions import Fit, Model, Regression, ridge
 
 SETTLED = 1e-6
+"""Relative change of the targets below which no more fits are made."""
+
 ROUNDS = 5
+"""Fits a step of the longest session, at most."""
+
 EXPLODED = 1e6
+"""Predictions above so many times the largest return that there could be diverge."""
 
 
 @dataclass(frozen=True, eq=False)

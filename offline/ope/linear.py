@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,31 +90,42 @@ def linear_fitted_q(
             f"a model is fitted to {folds} parts of the sessions, and there are {sessions}; log "
             "more sessions, or use an estimator without a model"
         )
-    centre, scale = _standard(inputs)
     part = np.random.default_rng(seed).permutation(sessions) % folds
     of_row = np.repeat(part, lengths(offsets))
-    following = np.ones(len(reward))
-    following[offsets[1:] - 1] = 0.0
-    sums = [_none(inputs.shape[1]) for _ in range(folds)]
-    for first, shown, target in _blocks(inputs, means, centre, scale):
-        rows = slice(first, first + len(shown))
-        onward = target[1:] * following[rows, None]
-        for fold in range(folds):
-            ours = of_row[rows] == fold
-            sums[fold] = _plus(sums[fold], shown[ours], onward[ours], reward[rows][ours])
-    total = sums[0]
-    for each in sums[1:]:
-        total = _sum(total, each)
+    standard = _standard(inputs)
+    sums = _by_fold(inputs, means, reward, offsets, of_row, standard)
+    total = reduce(_sum, sums)
     most = ROUNDS * int(lengths(offsets).max())
     bound = EXPLODED * (1 + float(np.abs(reward).max()) * int(lengths(offsets).max()))
     weights = np.stack([_iterate(total.minus(s), discount, penalty, most, bound) for s in sums])
     q, v = np.empty((2, len(reward)))
-    for first, shown, target in _blocks(inputs, means, centre, scale):
+    for first, shown, target in _blocks(inputs, means, *standard):
         rows = slice(first, first + len(shown))
         chosen = weights[of_row[rows]]
         q[rows] = np.einsum("rf,rf->r", shown, chosen)
         v[rows] = np.einsum("rf,rf->r", target[:-1], chosen)
     return q, v
+
+
+def _by_fold(
+    inputs: NDArray[np.floating],
+    means: NDArray[np.floating],
+    reward: Floats,
+    offsets: Ints,
+    of_row: Ints,
+    standard: tuple[Floats, Floats],
+) -> list[Moments]:
+    """Moments of the rows of each fold, `of_row` (R,)."""
+    goes_on = np.ones(len(reward))
+    goes_on[offsets[1:] - 1] = 0.0
+    sums = [_none(inputs.shape[1]) for _ in range(int(of_row.max()) + 1)]
+    for first, shown, target in _blocks(inputs, means, *standard):
+        rows = slice(first, first + len(shown))
+        onward = target[1:] * goes_on[rows, None]
+        for fold in range(len(sums)):
+            ours = of_row[rows] == fold
+            sums[fold] = _plus(sums[fold], shown[ours], onward[ours], reward[rows][ours])
+    return sums
 
 
 def _iterate(moments: Moments, discount: float, penalty: float, most: int, bound: float) -> Floats:

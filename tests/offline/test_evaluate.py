@@ -275,3 +275,12 @@ def test_rows_that_cannot_be(tmp_path: Path, old: str, new: str, words: list[str
     cut = rest.find(",")
     shard.write_text(f"{first}\n{head}{new}{rest[cut:]}\n")
     refused(evaluate("random", "--data", folder), *words)
+
+
+def test_a_stopped_judgement(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("offline.judge.judging.judge", stop)
+    found = evaluate("random", "--data", small)
+    assert found.exit_code == 130 and found.stderr == "Stopped; nothing was written\n"

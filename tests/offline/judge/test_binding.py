@@ -47,7 +47,7 @@ def test_eligibility_and_pins_are_the_logs(tmp_path: Path) -> None:
     bound = bind(log, [target_of(by_score(2), log.header)])
     expected = [[3 / 5, 1], [1, 3 / 5], [1 / 4, 1]]
     assert_allclose(np.exp(bound.targets[0].slots), expected, rtol=1e-6)
-    assert bound.mismatch == 0
+    assert bound.stated is not None and bound.stated.mismatch == 0
 
 
 def test_epsilon_and_temperature_replace_the_policys_own(tmp_path: Path) -> None:
@@ -183,7 +183,10 @@ def test_propensities_that_are_not_the_distributions_are_noticed(tmp_path: Path)
     slots[0] = math.log(0.9)
     rows = rows.replace(slot_log_propensities=slots, log_propensity=slots.sum(1))
     log = logged(tmp_path, rows)
-    assert bind(log, [target_of(by_score(1), log.header)]).mismatch == 0.5
+    stated = bind(log, [target_of(by_score(1), log.header)]).stated
+    assert stated is not None and stated.mismatch == 0.5
+    assert_allclose(stated.chance, np.full((2, 3), 1 / 3), rtol=1e-6)
+    assert stated.shown.tolist() == [2, 1]
 
 
 def test_rows_without_propensities_are_refused(tmp_path: Path) -> None:

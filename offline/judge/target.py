@@ -38,6 +38,7 @@ class Target:
         remembers: whether the log's column `history` is what the policy remembers of a
             session; else that is computed anew.
         any_size: whether it shows slates of any size, as baselines do.
+        explores: whether it may also explore by what it ranks, as some bandits do.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Target:
     exploration: Exploration
     remembers: bool
     any_size: bool = False
+    explores: bool = True
 
     @property
     def acting(self) -> str:
@@ -56,7 +58,7 @@ class Target:
 
     def without_exploration(self) -> Target:
         """The same policy with its best slates; unchanged where it has a way of its own."""
-        return replace(self, exploration=self.policy.acting(explore=False))
+        return replace(self, exploration=self.policy.acting(explore=False), explores=False)
 
     def observation(self, rows: Rows) -> Observation:
         """What it would have seen, of rows of sessions from their first step on."""
@@ -97,7 +99,8 @@ class Target:
             pinned: (B, K), -1 where the slot is free.
         """
         agent = self.policy.agent
-        found = agent.distribution(seen, self.exploration, size)
+        decision = (agent.decide if self.explores else agent.exploit)(seen, size)
+        found = agent.distribution_of(decision, seen, self.exploration, size)
         if not isinstance(found, SlateDistribution):
             raise LogError(f"'{self.name}' makes items itself; judge one that shows slates")
         return replace(

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from algorithms.core.agent import Exploration
+from algorithms.core.agent import Decision, Exploration
+from algorithms.policy import Policy
 from envs.history import History, Term
+from envs.simulator import Observation
 from offline.coverage import Coverage, coverage_of, sampled
 from offline.log import LogError, LogWriter, Rows, concatenate, open_log
-from tests.offline.judge.made import HEADER, SPEC, by_score, logged, made
+from tests.offline.judge.made import HEADER, SPEC, ByScore, by_score, logged, made
 
 GREEDY = Exploration()
 
@@ -38,6 +40,17 @@ def test_a_policy_acts_as_it_explores_or_greedily(tmp_path: Path) -> None:
     log = logged(tmp_path, each(300))
     assert coverage_of(log, by_score(1), greedy=True).effective == pytest.approx(100)
     assert coverage_of(log, by_score(1, GREEDY)).effective == pytest.approx(100)
+
+
+def test_best_slates_are_those_of_agents_that_explore_by_their_ranks(tmp_path: Path) -> None:
+    class Curious(ByScore):
+        def exploit(self, observation: Observation, slate_size: int) -> Decision:
+            return Decision(-observation.candidates[:, :, 0], None, {})
+
+    policy = Policy(Curious(SPEC, History(SPEC, ()), 1, {}), exploration=GREEDY)
+    log = logged(tmp_path, made([1] * 4, [[2], [2], [2], [0]]))
+    assert coverage_of(log, policy).agreement == 0.75
+    assert coverage_of(log, policy, greedy=True).agreement == 0.25
 
 
 def test_few_rows_that_count_are_told(tmp_path: Path) -> None:

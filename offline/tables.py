@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -159,6 +160,8 @@ def fit(
         LogError: options that exclude each other, or a cell that its column cannot hold.
         ConfigError: the YAML does not fit the tables.
     """
+    from algorithms.layers import ConfigError
+    from envs.history import History, Term
     from offline.data.declaring import described, infer, read_declared, write_declared
     from offline.data.encoding import Encoding
     from offline.data.reading import cells_of
@@ -179,11 +182,18 @@ def fit(
     if write_columns is not None:
         write_declared(write_columns, declared)
     with cells_of(tables.items_path):
-        of_items = Encoding.fit(declared._replace(users={}), tables.items)
-    if tables.users is None or tables.users_path is None:
-        return of_items
-    with cells_of(tables.users_path):
-        return Encoding.fit(declared, tables.items, tables.users)
+        fitted = Encoding.fit(declared._replace(users={}, history=None), tables.items)
+    if tables.users is not None and tables.users_path is not None:
+        with cells_of(tables.users_path):
+            fitted = Encoding.fit(declared._replace(history=None), tables.items, tables.users)
+    if declared.history is None:
+        return fitted
+    try:
+        terms = tuple(Term(**term.model_dump()) for term in declared.history)
+        History(fitted.spec, terms)
+    except ValueError as error:
+        raise ConfigError(f"{columns}: {error}") from None
+    return replace(fitted, terms=terms)
 
 
 def report(built: Built, out: Path) -> None:

@@ -230,8 +230,7 @@ def test_marwil_without_memory_bootstraps_within_an_episode(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("slate_size", [1, 3])
-@pytest.mark.parametrize("name", ["bc", "marwil"])
+@pytest.mark.parametrize(("name", "slate_size"), [("bc", 3), ("marwil", 1)])
 def test_stock_learners_train(tmp_path: Path, cluster: None, name: str, slate_size: int) -> None:
     from ray.rllib.algorithms.bc import BCConfig
     from ray.rllib.algorithms.marwil import MARWILConfig

@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 
 from offline.check import app as check
 from offline.data.encoding import Encoding
+from offline.evaluate import app as evaluate
 from offline.log import COLUMNS, Rows, concatenate, open_log
 from offline.tables import app
+from offline.train import app as train
 
 INTERACTIONS = """user_id,item_id,timestamp,weight
 u1,a,0,1
@@ -223,6 +225,28 @@ def test_a_number_that_is_none_names_its_line(tmp_path: Path) -> None:
     found = make(tmp_path, "--columns", tmp_path / "columns.yaml")
     assert found.exit_code == 2
     assert "items.csv:2: 'brand' is 'x'; it must be a finite number, or empty" in found.stderr
+
+
+def test_a_history_that_cannot_be_names_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "columns.yaml"
+    for term, sentence in (
+        ("{what: colour}", "names 'colour', which is none of"),
+        ("{what: brand, keep: 2}", "the decay lies between 0 and 1"),
+    ):
+        path.write_text(f"items: {{brand: {{type: category}}}}\nhistory: [{term}]\n")
+        found = make(tmp_path, "--columns", path)
+        assert found.exit_code == 2 and sentence in found.stderr, found.output
+        assert found.stderr.startswith(f"{path}: ") and found.stderr.count("\n") == 1
+
+
+def test_bc_learns_from_it_and_evaluation_refuses(tmp_path: Path) -> None:
+    log = tmp_path / "demo"
+    assert run("--synthetic", "--synthetic-users", 40, "--out", log).exit_code == 0
+    words = ["bc", "--data", str(log), "--set", "train.epochs=1", "--out", str(tmp_path / "run")]
+    learned = CliRunner().invoke(train, words)
+    assert learned.exit_code == 0, learned.output
+    refused = CliRunner().invoke(evaluate, [str(tmp_path / "run"), "--data", str(log)])
+    assert refused.exit_code == 2 and "logged without propensities" in refused.stderr
 
 
 def test_mistakes_on_the_command_line(tmp_path: Path) -> None:

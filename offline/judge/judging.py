@@ -25,6 +25,9 @@ from offline.ope.ratios import UNCOVERED, uncovered_share
 LOGGED = "logged"
 """What `--against` calls the policies that logged."""
 
+_ROUNDING = 1e-5
+"""Share of the estimates up to which a difference may come from propensities in float32."""
+
 _MODELS = {"q", "v"}
 _SLATES = {
     "behaviour_marginals",
@@ -161,16 +164,17 @@ def judge(log: Log, request: Request, progress: Callable[[int], None] | None = N
     differences = {
         name: outcome(found[name], method, against[name]) for name in found if name in against
     }
+    others = {name: outcome(each, method) for name, each in against.items()}
     return Judgement(
         bound=bound,
         logged=outcome(as_logged, method),
         estimates=estimates,
-        others={name: outcome(each, method) for name, each in against.items()},
+        others=others,
         differences=differences,
         notes={each.name: each.summary for each in asked},
         diagnosis=diagnosis,
         recommendation=recommendation,
-        verdict=_verdict(request, differences, recommendation),
+        verdict=_verdict(request, estimates, others, differences, recommendation),
         warnings=warnings_of(bound, diagnosis, estimates, recommendation),
     )
 
@@ -209,7 +213,11 @@ def _refuse_all(estimates: dict[str, Outcome]) -> None:
 
 
 def _verdict(
-    request: Request, differences: dict[str, Outcome], recommendation: Recommendation
+    request: Request,
+    estimates: dict[str, Outcome],
+    others: dict[str, Outcome],
+    differences: dict[str, Outcome],
+    recommendation: Recommendation,
 ) -> str | None:
     """Better, worse or cannot tell, by the recommended estimate."""
     if request.against is None:
@@ -219,15 +227,17 @@ def _verdict(
     doubt = f"cannot tell whether {us} is better than {them}"
     if recommendation.name is None:
         return f"{doubt}: {recommendation.reason}"
-    difference = differences[recommendation.name]
+    name = recommendation.name
+    found, compared, difference = estimates[name], others[name], differences[name]
     if difference.interval is None:
         return f"{doubt}: {difference.refusal}"
     low, high = difference.interval.low, difference.interval.high
     by = (
         f"{difference.value:+.4g} a session [{low:.4g}, {high:.4g}] at "
-        f"{request.method.level:.0%} confidence, by {recommendation.name}"
+        f"{request.method.level:.0%} confidence, by {name}"
     )
-    if low > 0 or high < 0:
+    least = _ROUNDING * max(abs(each.value or 0.0) for each in (found, compared))
+    if low > least or high < -least:
         return f"{us} is {'better' if low > 0 else 'worse'} than {them}: {by}"
     return f"{doubt}: {by}"
 

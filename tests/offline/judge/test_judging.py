@@ -72,6 +72,18 @@ def test_worse_and_cannot_tell(tmp_path: Path) -> None:
     assert same.startswith("cannot tell whether 'mine' is better than 'twin': +0 a session [0, 0]")
 
 
+def test_rounded_propensities_make_no_difference(tmp_path: Path) -> None:
+    # All sessions have the same reward, so the interval of a difference is as small as it.
+    slots = np.log(np.full((300, 1), 1 / 3 - 1e-7))
+    rows = many((1, 1, 1)).replace(slot_log_propensities=slots.astype(np.float32))
+    rows = rows.replace(log_propensity=rows["slot_log_propensities"][:, 0])
+    uniform = target("uniform", Exploration(1.0, 0.0))
+    found = judge(logged(tmp_path, rows), Request(uniform, "logged", ["ips"]))
+    interval = found.differences["ips"].interval
+    assert interval is not None and 0 < interval.low < 1e-6
+    assert found.verdict is not None and found.verdict.startswith("cannot tell")
+
+
 def test_sessions_of_one_step_and_of_several_have_their_own_estimators(tmp_path: Path) -> None:
     one = judge(logged(tmp_path / "one", many((0, 1, 2))), Request(target()))
     assert list(one.estimates) == ["ips", "snips", "clipped", "dm", "dr", "switch_dr", "dr_os"]

@@ -15,6 +15,7 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from ray.serve.schema import LoggingConfig
 
+from serve.cluster import LOOPBACK
 from serve.metrics import make_metrics
 from serve.replica import Replica
 from serve.settings import Settings, load_settings
@@ -45,8 +46,16 @@ class BuildArguments(BaseModel):
 class Endpoint:
     """A replica of the endpoint."""
 
-    def __init__(self, state: str, settings: dict[str, Any]) -> None:
-        """Load the policies of a state folder."""
+    def __init__(self, state: str, settings: dict[str, Any], local: bool) -> None:
+        """Load the policies of a state folder.
+
+        Args:
+            state: the folder.
+            settings: as plain data.
+            local: whether this machine alone is to reach this process.
+        """
+        if local:
+            stay_local()
         self._replica = Replica(Path(state), Settings(**settings), make_metrics())
 
     def __serve_build_asgi_app__(self) -> Any:
@@ -66,8 +75,25 @@ def build(arguments: BuildArguments) -> Application:
     return application(state, settings)
 
 
-def application(state: Path, settings: Settings) -> Application:
-    """The application of a state folder that is ready."""
+def stay_local() -> None:
+    """Keep the replica's port for other deployments, of which there are none, on loopback.
+
+    Ray Serve has no setting for it and binds all interfaces; where a later version does
+    otherwise, nothing happens here, and the test of all ports says whether that is right.
+    """
+    from ray.serve._private import replica
+
+    bind = getattr(replica, "add_port_to_grpc_server", None)
+    if bind is not None:
+
+        def bind_local(server: Any, address: str) -> Any:
+            return bind(server, address.replace("[::]", LOOPBACK))
+
+        replica.add_port_to_grpc_server = bind_local
+
+
+def application(state: Path, settings: Settings, *, local: bool = False) -> Application:
+    """The application of a state folder that is ready; `local` as in `Endpoint`."""
     replicas, limits = settings.replicas, settings.limits
     size: dict[str, Any] = {"num_replicas": replicas.number}
     if replicas.most is not None:
@@ -89,5 +115,5 @@ def application(state: Path, settings: Settings) -> Application:
         logging_config=LoggingConfig(enable_access_log=False),
         health_check_period_s=2.0,
         graceful_shutdown_timeout_s=5.0,
-    ).bind(str(state), settings.model_dump())
+    ).bind(str(state), settings.model_dump(), local)
     return made

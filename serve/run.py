@@ -69,9 +69,11 @@ def main(
     url = f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
     with cluster:
         from serve.app import application
+        from serve.cluster import LOOPBACK
 
         stop.take()  # Ray has put a handler of its own, which does not drain
-        cluster.run(application(state.resolve(), settings))
+        local = host == LOOPBACK
+        cluster.run(application(state.resolve(), settings, local=local))
         if not await_ready(url, stop):
             fail(
                 f"the endpoint at {url} is not ready after {READY_SECONDS:.0f} s; its logs are in "

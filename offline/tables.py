@@ -73,16 +73,14 @@ def main(
         from offline.log import LogError, Pseudonyms
         from offline.log.write import FORMATS
 
-        sources = {
-            "--interactions": interactions is not None,
-            "--movielens": movielens is not None,
-            "--open-bandit": open_bandit is not None,
-            "--synthetic": synthetic,
-        }
-        named = [name for name, given in sources.items() if given]
-        if len(named) != 1:
-            given = " and ".join(named) or "nothing"
-            raise LogError(f"{given} is given; give one of: {', '.join(sources)}")
+        only_one(
+            {
+                "--interactions": interactions is not None,
+                "--movielens": movielens is not None,
+                "--open-bandit": open_bandit is not None,
+                "--synthetic": synthetic,
+            }
+        )
         if format not in FORMATS:
             raise LogError(f"--format is '{format}'; allowed are: {', '.join(FORMATS)}")
         refuse_existing(out)
@@ -115,6 +113,20 @@ def main(
             tables = own(interactions, items, users)
         fitted = fit(tables, columns, write_columns, encoding, inferred)
         report(build(tables, fitted, out, choices), out)
+
+
+def only_one(sources: dict[str, bool]) -> None:
+    """Refuse several sources, and none.
+
+    Raises:
+        LogError: which are given, and which there are.
+    """
+    from offline.log import LogError
+
+    named = [name for name, given in sources.items() if given]
+    if len(named) != 1:
+        given = " and ".join(named) or "nothing"
+        raise LogError(f"{given} is given; give one of: {', '.join(sources)}")
 
 
 def duration(text: str) -> float:
@@ -160,8 +172,6 @@ def fit(
         LogError: options that exclude each other, or a cell that its column cannot hold.
         ConfigError: the YAML does not fit the tables.
     """
-    from algorithms.layers import ConfigError
-    from envs.history import History, Term
     from offline.data.declaring import described, infer, read_declared, write_declared
     from offline.data.encoding import Encoding
     from offline.data.reading import cells_of
@@ -186,6 +196,18 @@ def fit(
     if tables.users is not None and tables.users_path is not None:
         with cells_of(tables.users_path):
             fitted = Encoding.fit(declared._replace(history=None), tables.items, tables.users)
+    return remembering(fitted, declared, columns)
+
+
+def remembering(fitted: Encoding, declared: Declared, columns: Path | None) -> Encoding:
+    """The encoding with the history that a file declares, if it does.
+
+    Raises:
+        ConfigError: there is no such history.
+    """
+    from algorithms.layers import ConfigError
+    from envs.history import History, Term
+
     if declared.history is None:
         return fitted
     try:

@@ -98,18 +98,72 @@ def make(kind: str, folder: Path, count: int) -> None:
 
 def read(folder: Path, times: int) -> tuple[int, float, float]:
     """Rows, CPU-seconds and peak memory in MB of reading a shard so many times as one log."""
-    with tempfile.TemporaryDirectory(dir=folder.parent) as linked:
-        for file in folder.iterdir():
-            copies = times if file.name.startswith("part-") else 1
-            for copy in range(copies):
-                name = f"{copy:04d}-{file.name}" if copies > 1 else file.name
-                os.link(file, Path(linked) / name)
+    with linked(folder, times) as log:
         began, count = time.process_time(), 0
-        for batch in open_log(linked).batches():
+        for batch in open_log(log).batches():
             count += len(batch)
             batch.tensors()
         spent = time.process_time() - began
     return count, spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def linked(folder: Path, times: int) -> tempfile.TemporaryDirectory[str]:
+    """A log of a shard so many times."""
+    space = tempfile.TemporaryDirectory(dir=folder.parent)
+    for file in folder.iterdir():
+        for copy in range(times if file.name.startswith("part-") else 1):
+            name = f"{copy:04d}-{file.name}" if file.name.startswith("part-") else file.name
+            os.link(file, Path(space.name) / name)
+    return space
+
+
+def learn(folder: Path, times: int) -> tuple[int, float, float]:
+    """Rows, CPU-seconds and peak memory in MB of reading and one epoch of behaviour cloning.
+
+    With the settings of `configs/offline/bc.yaml`, without what importing costs. Sessions
+    of the copies have the same names, but none goes on from shard to shard.
+    """
+    import torch
+
+    from offline.learning.config import load_config
+    from offline.learning.data import Feed
+    from offline.learning.source import make_agent, open_source
+    from offline.learning.steps import LocalLearner
+
+    torch.set_num_threads(1)
+    with linked(folder, times) as log:
+        config = load_config("bc", None, ["train.epochs=1"], {"data": [log]})
+        began = time.process_time()
+        source = open_source(config)
+        agent = make_agent(config, source)
+        memory = int(config.train.memory_gb * 2**30)
+        feed = Feed(source.log, agent, None, memory=memory, holdout=0.0, seed=0)
+        learner = LocalLearner(agent, -(-feed.rows // agent.options.minibatch_size))
+        count = 0
+        for number, block in enumerate(feed.blocks(0)):
+            order = block.minibatches(agent.options.minibatch_size, (0, 0, number))
+            learner.learn(block, order)
+            count += sum(map(len, order))
+        spent = time.process_time() - began
+    return count, spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def measure_learning(quick: bool) -> Numbers:
+    """One epoch over 1 M rows of JSON and Parquet, and over 5 M of Parquet for the memory."""
+    rows, times = (1000, 2) if quick else (_SHARD_ROWS, 20)
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as space:
+        for kind in ("json", "parquet"):
+            make(kind, Path(space) / kind, rows)
+            count, spent, memory = in_fresh_process(learn, Path(space) / kind, times)
+            found[kind] = round(count / spent)
+            found[f"{kind}_mb"] = round(memory, 1)
+        longer = in_fresh_process(learn, Path(space) / "parquet", 5 * times)[2]
+    return {
+        **found,
+        "parquet_5_mb": round(longer, 1),
+        "growth": round(longer / found["parquet_mb"], 3),
+    }
 
 
 def measure(quick: bool) -> Numbers:
@@ -148,6 +202,19 @@ def _speed(kind: str) -> Row:
     )
 
 
+def _learning(kind: str) -> Row:
+    words, must, aim = {
+        "json": ("JSON", 7_000, 30_000),
+        "parquet": ("Parquet", 60_000, 120_000),
+    }[kind]
+    return Row(
+        f"inline features, reading 1 M rows and one epoch of behaviour cloning, {words}",
+        lambda numbers: f"{numbers[kind]:,} rows/CPU-s ({numbers[f'{kind}_mb']:,.0f} MB)",
+        at_least(f"{must:,}", kind, must),
+        at_least(f"{aim:,}", kind, aim),
+    )
+
+
 BENCHMARKS = (
     Benchmark(
         "logs",
@@ -158,6 +225,19 @@ BENCHMARKS = (
             Row(
                 "peak memory of reading 5 M rows against 1 M",
                 lambda numbers: f"{numbers['growth']:.2f} times ({numbers['json_5_mb']:.0f} MB)",
+                at_most("1.1 times", "growth", 1.1),
+            ),
+        ),
+    ),
+    Benchmark(
+        "logs_bc",
+        "reading logs and one epoch of behaviour cloning: rows per CPU-second, and memory",
+        measure_learning,
+        (
+            *map(_learning, ("json", "parquet")),
+            Row(
+                "peak memory of learning from 5 M rows of Parquet against 1 M",
+                lambda numbers: f"{numbers['growth']:.2f} times ({numbers['parquet_5_mb']:.0f} MB)",
                 at_most("1.1 times", "growth", 1.1),
             ),
         ),

@@ -130,10 +130,12 @@ class OfflineTraining:
             speed = (updates - before) / max(time.monotonic() - began, 1e-9)
             if updates % plan.evaluate_every == 0:
                 self._report(speed)
-            if signals.asked or updates % plan.checkpoint_every == 0:
+            stopping = signals.asked  # looked at once: whoever stops has saved
+            if stopping or updates % plan.checkpoint_every == 0:
                 self._save()
             progress.update(updates, speed, self._held.get("loss", math.nan))
-            signals.check()
+            if stopping:
+                signals.check()
         if self.learner.updates % plan.evaluate_every or not self._held:
             self._report((self.learner.updates - before) / max(time.monotonic() - began, 1e-9))
         self._save()

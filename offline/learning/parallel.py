@@ -17,6 +17,9 @@ from offline.learning.agent import OfflineAgent
 from offline.learning.data import Block
 from offline.learning.steps import LocalLearner
 
+_START_SECONDS = 180.0
+"""In which learners have to find each other; without a CPU for each they never do."""
+
 
 class Part:
     """One of the learners, in a Ray actor; all hold the same weights after each step."""
@@ -106,8 +109,9 @@ class ParallelLearner:
         shared = ray.put(agent)
         self._parts = [actor.remote(rank, learners, shared, budget) for rank in range(learners)]
         with self._losses():
-            host, port = ray.get(self._parts[0].open.remote())
-            ray.get([part.join.remote(host, port) for part in self._parts])
+            host, port = ray.get(self._parts[0].open.remote(), timeout=_START_SECONDS)
+            joined = [part.join.remote(host, port) for part in self._parts]
+            ray.get(joined, timeout=_START_SECONDS)
 
     @contextmanager
     def _losses(self) -> Iterator[None]:

@@ -45,7 +45,7 @@ class MARWILSettings(BCSettings):
     """
 
     gamma: float = Field(1.0, ge=0, le=1)
-    beta: float = Field(1.0, ge=0)
+    beta: float = Field(2.0, ge=0)
     advantage: Literal["return", "one_step"] = "return"
     weight_max: float = Field(20.0, gt=0)
     normaliser_rate: float = Field(0.01, gt=0, le=1)

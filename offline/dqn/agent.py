@@ -1,9 +1,9 @@
 """DQN from a log: conservative Q-learning of single items, with returns along the log.
 
-Sources: Mnih et al. (2015); double: van Hasselt et al. (2016), arXiv:1509.06461; dueling:
-Wang et al. (2016), arXiv:1511.06581; the returns: Munos et al. (2016), arXiv:1606.02647,
-whose trace of a greedy policy goes on where the logged item is the best one; the
-penalty: Kumar et al. (2020), arXiv:2006.04779, CQL(H).
+Sources: Mnih et al. (2015); dueling: Wang et al. (2016), arXiv:1511.06581; the returns:
+Harutyunyan et al. (2016), arXiv:1602.04951, and Retrace of Munos et al. (2016),
+arXiv:1606.02647, whose trace of a greedy policy goes on where the logged item is the best
+one; the penalty: Kumar et al. (2020), arXiv:2006.04779, CQL(H).
 """
 
 from __future__ import annotations
@@ -55,10 +55,9 @@ class OfflineDQNAgent(OfflineValueAgent):
         settings = {**self.options.network(), "dueling": self.options.dueling}
         return DQNAgent(self.spec, self.history, self.slate_size, settings)
 
-    def chosen(self, columns: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The item that was shown, in the only slot."""
-        position = columns["slate"][:, 0]
-        return torch.zeros_like(position), position
+    def chosen(self, columns: dict[str, Tensor]) -> Tensor:
+        """The item that was shown."""
+        return columns["slate"][:, 0]
 
     def valued(self, columns: dict[str, Tensor]) -> Valued:
         """Of the best item, of the one shown, and whether they are the same."""

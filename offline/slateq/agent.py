@@ -1,8 +1,9 @@
 """SlateQ from a log: conservative Q-learning over slates, with returns along the log.
 
-Source: Ie et al. (2019), arXiv:1905.12767, for slates; Munos et al. (2016),
-arXiv:1606.02647, for the returns; Kumar et al. (2020), arXiv:2006.04779, for the penalty.
-Deviation: what Retrace calls the action is what the user chose, a click or none. Under
+Source: Ie et al. (2019), arXiv:1905.12767, for slates; Harutyunyan et al. (2016),
+arXiv:1602.04951, for returns with full traces, and Munos et al. (2016), arXiv:1606.02647,
+for Retrace; Kumar et al. (2020), arXiv:2006.04779, for the penalty. Deviation: what these
+call the action is what the user chose, a click or none. Under
 SlateQ's assumption that nothing else of a slate matters for what follows, the ratio of
 pi to mu is that of the two choice probabilities, from the best slate and from the logged
 one. It is 0 only where the chosen item is not on the best slate, so that most traces
@@ -82,8 +83,8 @@ class OfflineSlateQAgent(OfflineValueAgent):
         }
         return SlateQAgent(self.spec, self.history, self.slate_size, settings)
 
-    def chosen(self, columns: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The clicked slot and position.
+    def chosen(self, columns: dict[str, Tensor]) -> Tensor:
+        """The clicked position.
 
         Raises:
             LogError: several clicks on a slate.
@@ -97,11 +98,7 @@ class OfflineSlateQAgent(OfflineValueAgent):
             )
         first = click.argmax(1)
         position = columns["slate"].gather(1, first[:, None])[:, 0]
-        clicked = clicks > 0
-        return (
-            torch.where(clicked, first, click.shape[1]),
-            torch.where(clicked, position, -1),
-        )
+        return torch.where(clicks > 0, position, -1)
 
     def valued(self, columns: dict[str, Tensor]) -> Valued:
         """Of the best slate, of the click or its absence, and the ratio of probabilities."""
@@ -147,8 +144,10 @@ class OfflineSlateQAgent(OfflineValueAgent):
 
     def _choice_loss(self, code: Tensor, candidates: Tensor, columns: dict[str, Tensor]) -> Tensor:
         """Mean cross-entropy of the learned logit against the slots chosen."""
-        slate, slot, learned = acted(columns, "slate", "slot", "learned")
+        slate, position, learned = acted(columns, "slate", "position", "learned")
         there = slate >= 0
+        clicked = ((slate == position[:, None]) & there).to(torch.uint8)
+        slot = torch.where(position < 0, slate.shape[1], clicked.argmax(1))
         shown = _at(candidates, slate.clamp_min(0))
         logits = self.online.network.choice_logits(code, shown).masked_fill(~there, -1e9)
         each = functional.cross_entropy(functional.pad(logits, (0, 1)), slot, reduction="none")

@@ -72,8 +72,8 @@ class OfflineValueAgent(OfflineAgent):
         """The ordinary agent, with fresh weights."""
 
     @abc.abstractmethod
-    def chosen(self, columns: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Slot that was chosen, K for none, and position, -1 for none, (rows,) int64 each.
+    def chosen(self, columns: dict[str, Tensor]) -> Tensor:
+        """Position of the candidate that was chosen, -1 for none, (rows,) int64.
 
         Raises:
             LogError: the log's answers are of a kind that this learner does not know.
@@ -109,14 +109,13 @@ class OfflineValueAgent(OfflineAgent):
                 f"log have {self.slate_size} items; leave such rows' sessions out, or learn from "
                 "logs with smaller slates apart"
             )
-        slot, position = self.chosen(given)
+        position = self.chosen(given)
         cut_up = windows(rows["terminated"], session_ends(rows), self.options.window)
         seen = {name: given[name] for name in _SEEN}
         first = cut_up.numbers[:, :-1]
         return {
             **{name: value[cut_up.numbers] for name, value in seen.items()},
             "position": position[cut_up.numbers],
-            "slot": slot[first],
             "reward": given["reward"][first],
             "terminated": given["terminated"][first],
             "cut": cut_up.cut,

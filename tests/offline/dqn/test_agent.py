@@ -36,9 +36,9 @@ def loss_of(agent: OfflineDQNAgent, columns: dict[str, Tensor]) -> dict[str, Ten
 
 def test_traces_go_on_where_the_best_item_was_shown(log: tuple[Any, Rows]) -> None:
     simulator, rows = log
-    agent = agent_of(simulator)
+    agent = agent_of(simulator, trace="retrace")
     given = rows.tensors(agent.reads)
-    given["position"] = agent.chosen(given)[1]
+    given["position"] = agent.chosen(given)
     found = agent.valued(given)
     code = agent.online.network.encode(given["user"], given["history"])
     values = agent.online.values(code, given["candidates"], given["mask"], 1)[0]
@@ -70,7 +70,7 @@ def test_the_penalty_counts_eligible_items_only(log: tuple[Any, Rows]) -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"dueling": True}, {"penalty": 0.0}, {"gamma": 0.5}, {"lambda_": 0.0}, {"trace": "full"}],
+    [{"dueling": True}, {"penalty": 0.0}, {"gamma": 0.5}, {"lambda_": 0.0}, {"trace": "retrace"}],
     ids=str,
 )
 def test_every_option_changes_what_is_learned(

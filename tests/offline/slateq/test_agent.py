@@ -50,12 +50,12 @@ def test_every_row_of_finished_sessions_is_learned_once(log: tuple[Any, Rows]) -
 def test_what_was_chosen_is_the_click_or_none(log: tuple[Any, Rows]) -> None:
     simulator, rows = log
     agent = agent_of(simulator)
-    slot, position = agent.chosen(rows.tensors(agent.reads))
+    position = agent.chosen(rows.tensors(agent.reads))
     click = rows["response"][..., 0]
     assert (position >= 0).tolist() == (click.sum(1) == 1).tolist()
     clicked = np.flatnonzero(click.sum(1))
     assert position[clicked].tolist() == rows["slate"][clicked, click[clicked].argmax(1)].tolist()
-    assert slot.max() == 3 and (slot[(position < 0)] == 3).all()
+    assert bool((position[click.sum(1) == 0] == -1).all())
 
 
 def test_one_step_targets_are_reward_plus_the_best_slates_value(log: tuple[Any, Rows]) -> None:
@@ -76,9 +76,9 @@ def test_one_step_targets_are_reward_plus_the_best_slates_value(log: tuple[Any, 
 
 def test_traces_are_the_ratio_of_choice_probabilities(log: tuple[Any, Rows]) -> None:
     simulator, rows = log
-    agent = agent_of(simulator)
+    agent = agent_of(simulator, trace="retrace")
     given = rows.tensors(agent.reads)
-    given["position"] = agent.chosen(given)[1]
+    given["position"] = agent.chosen(given)
     keep = agent.valued(given).keep
     best = agent.online.decide(_observation(given), 3).extras["best"]
     masses = agent.online.decide(_observation(given), 3).extras["masses"]
@@ -97,7 +97,7 @@ def test_full_traces_are_kept_everywhere(log: tuple[Any, Rows]) -> None:
     simulator, rows = log
     agent = agent_of(simulator, trace="full")
     given = rows.tensors(agent.reads)
-    given["position"] = agent.chosen(given)[1]
+    given["position"] = agent.chosen(given)
     assert bool((agent.valued(given).keep == 1).all())
 
 
@@ -165,7 +165,7 @@ def test_the_target_moves_by_period_and_rate(log: tuple[Any, Rows]) -> None:
     [
         {"gamma": 0.9},
         {"lambda_": 0.3},
-        {"trace": "full"},
+        {"trace": "retrace"},
         {"window": 1},
         {"optimiser": "top_k"},
         {"choice_model": "exponential_cascade"},
@@ -268,3 +268,28 @@ def _observation(given: dict[str, Tensor]) -> Any:
     return Observation(
         given["user"], given["candidates"], given["mask"], nothing, nothing, given["history"]
     )
+
+
+def test_the_learned_choice_is_of_the_clicked_slot(log: tuple[Any, Rows]) -> None:
+    simulator, rows = log
+    settings = {"choice_scores": "learned", "choice_model": "multinomial_logit", "penalty": 0.0}
+    agent = agent_of(simulator, **settings)
+    with torch.no_grad():
+        agent.online.network.head.weight.mul_(20)
+    columns = agent.log_columns(rows)
+    # One slot more, which is padding, as beside rows with larger slates.
+    padded = {
+        **columns,
+        "slate": torch.nn.functional.pad(columns["slate"], (0, 1), value=-1),
+    }
+    found = float(loss_of(agent, columns)["further_loss"])
+    assert float(loss_of(agent, padded)["further_loss"]) == pytest.approx(found, rel=1e-5)
+    given = rows.tensors(agent.reads)
+    code = agent.online.network.encode(given["user"], given["history"])
+    logits = agent.online.network.choice_logits(code, given["candidates"])
+    slots = logits.gather(1, given["slate"])
+    everything = torch.cat([slots, torch.zeros(len(rows), 1)], dim=1).log_softmax(1)
+    click = given["response"][..., 0]
+    took = torch.cat([click, 1 - click.sum(1, keepdim=True)], dim=1)
+    expected = -(everything * took).sum() / columns["learned"].numel()
+    assert found == pytest.approx(expected.item(), rel=1e-5)

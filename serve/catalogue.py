@@ -125,13 +125,16 @@ def _nearest(
 ) -> Positions:
     """The best by appeal, ties and no appeal by position; pinned ones always."""
     if table.appeal is None:
-        scores = -chosen.astype(np.float64)
+        scores = -chosen.astype(np.float32)
     elif table.user is None:
-        scores = table.appeal[chosen, 0].astype(np.float64)
+        scores = table.appeal[chosen, 0]
     else:
-        scores = (table.appeal[chosen] @ user[table.user]).astype(np.float64)
+        scores = (table.appeal @ user[table.user])[chosen]
     scores[np.isin(chosen, pinned)] = np.inf
-    best = np.argsort(-scores, kind="stable")[:limit]
+    # Faster than sorting: those above the last one taken, and as many of its equals as fit.
+    last = np.partition(scores, len(scores) - limit)[len(scores) - limit]
+    above, equal = np.flatnonzero(scores > last), np.flatnonzero(scores == last)
+    best = np.concatenate([above, equal[: limit - len(above)]])
     return np.sort(chosen[best])
 
 

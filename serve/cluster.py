@@ -22,10 +22,16 @@ from typing import Any
 
 import psutil
 
+from serve.parking import Parking
+
 logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
+_QUEUE_SECONDS = 0.3
+"""For the proxy to take what the kernel had queued for it."""
+
 _BLOCK, _FIRST, _LAST = 400, 20_000, 30_000
+_STATS, _METRICS = 300, 303
 
 
 class PortError(ValueError):
@@ -71,27 +77,22 @@ class Proxy:
         folder: for its files, of a short path: sockets allow 108 characters.
     """
 
-    def __init__(self, local: bool) -> None:
+    def __init__(self) -> None:
         """Put a wrapper around HAProxy.
 
-        Args:
-            local: whether its own pages are for loopback only; Ray lets them listen on
-                all interfaces, whatever the host of HTTP.
+        It keeps HAProxy's own pages on loopback, which Ray lets listen on all
+        interfaces whatever the host of HTTP, and starts none while the endpoint stops.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="recsim-proxy-"))
-        binary = _haproxy()
-        rewrite = (
-            f"sed -i -e 's/bind \\*:/bind {LOOPBACK}:/' -e 's/bind :/bind {LOOPBACK}:/' \"$3\""
-            if local
-            else ":"
-        )
+        self._first = _free_block()
+        pages = "|".join(str(self._first + offset) for offset in (_STATS, _METRICS))
         self._wrapper = self.folder / "haproxy"
         self._wrapper.write_text(
             "#!/bin/sh\n"
-            "# haproxy -db -f CONFIG ...; none is started while the endpoint stops.\n"
+            "# Called as: haproxy -db -f CONFIG ...\n"
             f"[ -e {shlex.quote(str(self._stopping))} ] && exit 1\n"
-            f'[ "$2" = -f ] && {rewrite}\n'
-            f'exec {shlex.quote(binary)} "$@"\n'
+            f"sed -i -E 's/bind \\*?:({pages})$/bind {LOOPBACK}:\\1/' \"$3\"\n"
+            f'exec {shlex.quote(_haproxy())} "$@"\n'
         )
         self._wrapper.chmod(0o755)
 
@@ -101,11 +102,14 @@ class Proxy:
 
     def environment(self) -> dict[str, str]:
         """What Ray Serve is to read."""
-        first = _free_block()
+        first = self._first
         return {
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
             "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+            # Idle connections are closed over so long, so that most learn it with an answer.
+            "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": "2",
+            "SERVE_SOCKET_REUSE_PORT_ENABLED": "1",  # for `serve.parking`
             "RAY_SERVE_HAPROXY_BINARY_PATH": str(self._wrapper),
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(self.folder / "haproxy.cfg"),
             "RAY_SERVE_HAPROXY_SOCKET_PATH": str(self.folder / "admin.sock"),
@@ -116,27 +120,30 @@ class Proxy:
             "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + 199),
             "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(first + 200),
             "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(first + 299),
-            "RAY_SERVE_HAPROXY_STATS_PORT": str(first + 300),
+            "RAY_SERVE_HAPROXY_STATS_PORT": str(first + _STATS),
             "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(first + 301),
             "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(first + 302),
-            "RAY_SERVE_HAPROXY_METRICS_PORT": str(first + 303),
+            "RAY_SERVE_HAPROXY_METRICS_PORT": str(first + _METRICS),
         }
 
     def drain(self, seconds: float) -> None:
-        """Take no more connections, and wait until all requests in flight are answered."""
+        """Let it finish: no new connections, and all requests in flight are answered."""
         self._stopping.touch()
         running = [process for process in psutil.process_iter() if self._is_ours(process)]
         for process in running:
             with contextlib.suppress(psutil.Error):
                 process.send_signal(signal.SIGUSR1)
-        psutil.wait_procs(running, timeout=seconds)
+        _, late = psutil.wait_procs(running, timeout=seconds)
+        if late or not running:
+            logger.warning("The proxy has not finished in %g s; requests may be cut.", seconds)
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
             words = process.cmdline()
         except psutil.Error:
             return False
-        return str(self.folder / "haproxy.cfg") in words
+        # Ray puts its config into a folder of the node, within ours.
+        return any(word.startswith(f"{self.folder}/") and word.endswith(".cfg") for word in words)
 
 
 def _haproxy() -> str:
@@ -177,7 +184,7 @@ class Cluster:
             cpus: for the replicas.
         """
         self._host, self._port, self._cpus = host, port, cpus
-        self._proxy = Proxy(local=host == LOOPBACK) if has_haproxy() else None
+        self._proxy = Proxy() if has_haproxy() else None
         found = {**FAST, **({} if self._proxy is None else self._proxy.environment())}
         for name, value in found.items():
             os.environ.setdefault(name, value)
@@ -216,11 +223,17 @@ class Cluster:
         import ray
         from ray import serve
 
-        if self._proxy is not None:
-            self._proxy.drain(seconds=10.0)
-        else:
-            time.sleep(1.0)
-        serve.shutdown()
-        ray.shutdown()
+        with contextlib.ExitStack() as parked:
+            if self._proxy is not None:
+                try:
+                    parked.enter_context(Parking(self._host, self._port))
+                    time.sleep(_QUEUE_SECONDS)
+                except OSError as error:
+                    logger.warning("A few connections may be reset while stopping (%s).", error)
+                self._proxy.drain(seconds=10.0)
+            else:
+                time.sleep(1.0)
+            serve.shutdown()
+            ray.shutdown()
         if self._proxy is not None:
             shutil.rmtree(self._proxy.folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -100,9 +101,10 @@ def test_every_port_is_on_loopback(running: Running) -> None:
     main = psutil.Process(running.process.pid)
     found = []
     for process in [main, *main.children(recursive=True)]:
-        for connection in process.net_connections("inet"):
-            if connection.status == psutil.CONN_LISTEN:
-                found.append((process.name(), connection.laddr.ip, connection.laddr.port))
+        with contextlib.suppress(psutil.NoSuchProcess):  # Ray's helpers come and go
+            for connection in process.net_connections("inet"):
+                if connection.status == psutil.CONN_LISTEN:
+                    found.append((process.name(), connection.laddr.ip, connection.laddr.port))
     assert str(running.url.rpartition(":")[2]) in {str(port) for _, _, port in found}
     assert len(found) > 5  # the proxy's, the replica's and Ray's own
     loopback = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
@@ -124,6 +126,10 @@ class Load:
         while not self._stop.is_set():
             try:
                 self.answers.append(post(self._url, self._request)["policy"])
+            except urllib.error.HTTPError as error:
+                told_to_go = error.code == 503 and error.headers["Retry-After"] == "5"
+                (self.refused if told_to_go else self.failed).append(repr(error))
+                return
             except urllib.error.URLError as error:
                 # A connection that was never taken carried no request.
                 never = isinstance(error.reason, ConnectionRefusedError)

@@ -59,19 +59,15 @@ def _found() -> tuple[dict[str, AlgorithmEntry], dict[str, type[Agent]]]:
 
 
 FURTHER = ("offline.learning.registry",)
-"""Modules with `agents()`, agents by name, of packages that build on this one.
+"""Modules of packages that build on this one, with `agents` and `find_agent`.
 
-By name, since nothing here imports those packages; only looked at for what is not found here.
+By name, since nothing here imports those packages; asked only for what is not found here.
 """
 
 
-@cache
-def _further() -> dict[str, type[Agent]]:
-    found: dict[str, type[Agent]] = {}
-    for name in FURTHER:
-        if importlib.util.find_spec(name.partition(".")[0]) is not None:
-            found |= importlib.import_module(name).agents()
-    return found
+def _further() -> list[Any]:
+    there = [name for name in FURTHER if importlib.util.find_spec(name.partition(".")[0])]
+    return [importlib.import_module(name) for name in there]
 
 
 def algorithm_names() -> list[str]:
@@ -108,10 +104,12 @@ def agent_class(name: str) -> type[Agent]:
     """
     if name in _found()[1]:
         return _found()[1][name]
-    further = _further()
-    if name not in further:
-        raise ValueError(f"unknown policy '{name}'; {nearest(name, [*agent_names(), *further])}")
-    return further[name]
+    for module in _further():
+        found: type[Agent] | None = module.find_agent(name)
+        if found is not None:
+            return found
+    names = [*agent_names(), *(other for module in _further() for other in module.agents())]
+    raise ValueError(f"unknown policy '{name}'; {nearest(name, names)}")
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ that sets `LEARNERS`, and a file `configs/offline/NAME.yaml`. Nothing here impor
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -37,12 +38,20 @@ class LearnerEntry:
         return self.agent.options_class
 
 
+_ROOT = Path(__file__).parent.parent
+
+
+def _entries(folder: str) -> Sequence[LearnerEntry]:
+    package = importlib.import_module(f"offline.{folder}")
+    entries: Sequence[LearnerEntry] = getattr(package, "LEARNERS", ())
+    return entries
+
+
 @cache
 def _found() -> dict[str, LearnerEntry]:
     found: dict[str, LearnerEntry] = {}
-    for module in sorted(Path(__file__).parent.parent.glob("*/agent.py")):
-        package = importlib.import_module(f"offline.{module.parent.name}")
-        found |= {entry.name: entry for entry in getattr(package, "LEARNERS", ())}
+    for module in sorted(_ROOT.glob("*/agent.py")):
+        found |= {entry.name: entry for entry in _entries(module.parent.name)}
     return dict(sorted(found.items()))
 
 
@@ -63,5 +72,18 @@ def learner(name: str) -> LearnerEntry:
 
 
 def agents() -> dict[str, type[Agent]]:
-    """Agents that exported policies may name; `algorithms.registry` asks for them."""
+    """Agents that exported policies may name, by those names."""
     return {entry.agent.name: entry.agent for entry in _found().values()}
+
+
+def find_agent(name: str) -> type[Agent] | None:
+    """One of `agents`; `algorithms.registry` asks for it.
+
+    Looks into the folder of that name first: a server that loads one policy has no use
+    for what all the others import.
+    """
+    if (_ROOT / name / "agent.py").exists():
+        for entry in _entries(name):
+            if entry.agent.name == name:
+                return entry.agent
+    return agents().get(name)

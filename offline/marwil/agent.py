@@ -33,6 +33,7 @@ class MARWILSettings(BCSettings):
     """Monotonic advantage re-weighted imitation learning.
 
     Attributes:
+        lr: peak learning rate of Adam.
         gamma: discount of a step, in the returns that advantages come from.
         beta: how much more rows count whose return was better than expected; 0 clones
             the behaviour.
@@ -44,8 +45,9 @@ class MARWILSettings(BCSettings):
         value_coeff: weight of the value's loss.
     """
 
+    lr: float = Field(5e-4, gt=0)
     gamma: float = Field(1.0, ge=0, le=1)
-    beta: float = Field(2.0, ge=0)
+    beta: float = Field(3.0, ge=0)
     advantage: Literal["return", "one_step"] = "return"
     weight_max: float = Field(20.0, gt=0)
     normaliser_rate: float = Field(0.01, gt=0, le=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import BaseModel, ConfigDict
 from ray import serve
 from ray.serve import Application
@@ -56,6 +57,7 @@ class Endpoint:
         """
         if local:
             stay_local()
+        torch.set_num_threads(1)
         self._replica = Replica(Path(state), Settings(**settings), make_metrics())
 
     def __serve_build_asgi_app__(self) -> Any:

@@ -72,8 +72,8 @@ class Parking:
 
 
 def _listening(port: int) -> int:
-    found = psutil.net_connections("tcp")
-    return sum(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in found)
+    found = [one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+    return sum(tuple(one.laddr)[1:] == (port,) for one in found)
 
 
 def _refuse(taken: socket.socket) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from algorithms.layers import ConfigError
 from offline.log.files import write_whole
 from offline.log.pseudonyms import Pseudonyms
@@ -135,7 +137,10 @@ class Replica:
                     changed()
             with contextlib.suppress(OSError):
                 os.utime(self._report_file)
-            self.engine.metrics.flush()
+            try:
+                self.engine.metrics.flush()
+            except Exception:  # watching goes on, whatever the exporter does
+                logger.exception("The metrics cannot be handed on.")
 
     def _load(self) -> None:
         pointer = read_pointer(self._state)
@@ -192,5 +197,6 @@ def plain() -> FastAPI:
     The environment's `RECSIM_SERVE_STATE` names a state folder that is ready, and
     `RECSIM_SERVE_CONFIG` a file of settings, if there is one.
     """
+    torch.set_num_threads(1)  # a replica is one of several processes, and its work is small
     settings = load_settings(os.environ.get("RECSIM_SERVE_CONFIG") or None)
     return Replica(Path(os.environ.get("RECSIM_SERVE_STATE", "serving")), settings).app()

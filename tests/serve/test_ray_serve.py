@@ -67,8 +67,10 @@ def post(url: str, data: Any) -> Any:
 
 
 def rows(state: Path) -> list[dict[str, Any]]:
+    """What was logged; a line torn by a kill was never answered."""
     shards = sorted((state / "log").glob("impressions-*.jsonl"))
-    return [json.loads(line) for shard in shards for line in shard.read_text().splitlines()]
+    texts = [shard.read_text() for shard in shards]
+    return [json.loads(line) for text in texts for line in text.split("\n")[:-1]]
 
 
 def test_a_session_over_real_http_is_in_the_log(running: Running, header: Header) -> None:
@@ -115,7 +117,7 @@ class Load:
     """Requests one after the other, on a few threads."""
 
     def __init__(self, url: str, request: Any) -> None:
-        self.answers: list[str] = []
+        self.answers: list[dict[str, Any]] = []
         self.refused: list[str] = []
         self.failed: list[str] = []
         self._url, self._request = f"{url}/v1/recommend", request
@@ -125,7 +127,7 @@ class Load:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self.answers.append(post(self._url, self._request)["policy"])
+                self.answers.append(post(self._url, self._request))
             except urllib.error.HTTPError as error:
                 told_to_go = error.code == 503 and error.headers["Retry-After"] == "5"
                 (self.refused if told_to_go else self.failed).append(repr(error))
@@ -168,8 +170,40 @@ def test_deploying_under_load_fails_no_request(
             assert found.exit_code == 0, found.output
             load.until(50)
     assert (load.failed, load.refused) == ([], [])
-    assert set(load.answers) == {"random", "click_maximiser"}
-    assert load.answers[-1] == "click_maximiser"
+    assert {answer["policy"] for answer in load.answers} == {"random", "click_maximiser"}
+    assert load.answers[-1]["policy"] == "click_maximiser"
+
+
+def test_a_huge_body_is_refused_by_a_sentence(running: Running) -> None:
+    body = b" " * 50_000_000
+    request = urllib.request.Request(
+        f"{running.url}/v1/recommend", body, {"content-type": "application/json"}
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=30)
+    assert refused.value.code == 413
+    assert "the body is larger than 4194304 bytes" in json.load(refused.value)["error"]
+
+
+def test_a_killed_replica_loses_nothing_it_answered(running: Running, header: Header) -> None:
+    main = psutil.Process(running.process.pid)
+    (replica,) = [
+        child for child in main.children(recursive=True) if "ServeReplica" in child.name()
+    ]
+    with Load(running.url, request_of(header)) as load:
+        load.until(100)
+        replica.kill()
+        replica.wait(20)
+    answered = {answer["impression_id"] for answer in load.answers}
+    assert answered <= {row["impression_id"] for row in rows(running.state)}
+    pause = threading.Event()
+    for _ in range(600):  # another one is started
+        try:
+            post(f"{running.url}/v1/recommend", request_of(header))
+            return
+        except OSError:
+            pause.wait(0.1)
+    raise AssertionError("no replica answers a minute after the only one was killed")
 
 
 def test_a_stop_under_load_answers_what_is_in_flight_and_loses_no_row(

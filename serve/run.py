@@ -11,11 +11,14 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from algorithms.command import FAILED, fail, mistakes
+from algorithms.command import FAILED, fail, mistakes, sentence
+
+if TYPE_CHECKING:
+    from serve.live import Pointer
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -25,9 +28,13 @@ READY_SECONDS = 120.0
 @app.command()
 def main(
     target: Annotated[
-        str,
-        typer.Argument(metavar="RUN|BASELINE", help="Run folder, policy folder or baseline."),
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[RUN|BASELINE]",
+            help="Run folder, policy folder or baseline; what is live in the state folder if "
+            "not given.",
+        ),
+    ] = None,
     host: Annotated[
         str,
         typer.Option(help="Address to answer on; others than loopback are open to your network."),
@@ -54,7 +61,6 @@ def main(
         from algorithms.cluster import quiet
         from serve.cluster import Cluster, free_port
         from serve.settings import load_settings
-        from serve.state import prepare
 
         changes = {} if replicas is None else {"replicas": {"number": replicas}}
         world = [text for text in overrides or [] if text.startswith("env.")]
@@ -62,7 +68,7 @@ def main(
         settings = load_settings(config, own, changes)
         check_files(settings)
         chosen = free_port(host, port)
-        pointer = prepare(state, target, world_of(world) if world else None)
+        pointer = chosen_pointer(state, target, world)
         quiet()
         count = settings.replicas.most or settings.replicas.number
         cluster = Cluster(host, chosen, count * settings.replicas.cpus)
@@ -72,8 +78,10 @@ def main(
         from serve.cluster import LOOPBACK
 
         stop.take()  # Ray has put a handler of its own, which does not drain
-        local = host == LOOPBACK
-        cluster.run(application(state.resolve(), settings, local=local))
+        try:
+            cluster.run(application(state.resolve(), settings, local=host == LOOPBACK))
+        except RuntimeError as error:
+            fail(f"the endpoint could not be started: {sentence(error)}", FAILED)
         if not await_ready(url, stop):
             fail(
                 f"the endpoint at {url} is not ready after {READY_SECONDS:.0f} s; its logs are in "
@@ -83,7 +91,7 @@ def main(
         names = ", ".join(arm.policy.rpartition("/")[2] for arm in pointer.arms)
         print(f"{url} serves {names}; state and log in {state}; Ctrl-C stops", flush=True)
         stop.wait()
-    print("Stopped; all requests in flight were answered.", flush=True)
+    print("Stopped.", flush=True)
 
 
 class Stop:
@@ -112,6 +120,25 @@ class Stop:
     def wait(self) -> None:
         """Until it is set."""
         self._event.wait()
+
+
+def chosen_pointer(state: Path, target: str | None, world: list[str]) -> Pointer:
+    """What to serve: a policy alone, or what is live in the folder.
+
+    Raises:
+        ValueError: there is no such policy, or nothing is live.
+    """
+    from serve.live import DeployError, read_pointer
+    from serve.state import prepare
+
+    if target is not None:
+        return prepare(state, target, world_of(world) if world else None)
+    found = read_pointer(state)
+    if found is None:
+        raise DeployError(
+            f"nothing is live in {state}; name a run folder, a policy folder or a baseline"
+        )
+    return found
 
 
 def check_files(settings: Any) -> None:

@@ -213,6 +213,7 @@ def test_a_folder_that_is_no_endpoint_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        ([], "nothing is live in "),
         (["nobody"], "'nobody' is neither a run folder nor a baseline; there are"),
         (["random", "--port", "70000"], "--port is 70000; ports go from 1 to 65535"),
         (["random", "--host", "203.0.113.9"], "cannot listen on 203.0.113.9:"),

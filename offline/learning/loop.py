@@ -23,8 +23,8 @@ from offline.learning.run import OfflineRun
 from offline.learning.source import Source, make_agent, open_source
 from offline.learning.steps import Learner, LocalLearner
 
-CHUNK = 32
-"""Updates at most between two looks at the signals."""
+CHUNK, CHUNK_ROWS = 32, 2**16
+"""Updates at most between two looks at the signals, and rows that travel to learners at once."""
 
 _LEARNER, _BEST = "learner.pt", "best"
 
@@ -53,7 +53,7 @@ class OfflineTraining:
         torch.set_num_threads(plan.torch_threads)
         self.run, self.clock = run, clock
         self.source: Source = open_source(run.config)
-        agent = make_agent(run.config, self.source)
+        agent = make_agent(run.config, self.source, fresh=checkpoint is None)
         self.clock.charge("startup", exact=True)
         self.feed = Feed(
             self.source.log,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from algorithms.environment import BUILD_ERRORS, World, on_backend
+from algorithms.evaluation import check_fit
 from algorithms.policy import Policy
 from envs.history import History
 from envs.registry import make_simulator
@@ -63,8 +64,13 @@ def open_source(config: OfflineConfig) -> Source:
     return Source(log, rows["slate"].shape[1], computed or own, computed, world)
 
 
-def make_agent(config: OfflineConfig, source: Source) -> OfflineAgent:
+def make_agent(config: OfflineConfig, source: Source, *, fresh: bool = True) -> OfflineAgent:
     """An agent with weights that only the seed decides, or those of `init`.
+
+    Args:
+        config: of the run.
+        source: its log.
+        fresh: False where a checkpoint's weights come next, so that `init` may be gone.
 
     Raises:
         ValueError: it cannot be built for this log, or `init` does not fit.
@@ -78,7 +84,7 @@ def make_agent(config: OfflineConfig, source: Source) -> OfflineAgent:
             )
     except BUILD_ERRORS as error:
         raise ValueError(str(error).strip().splitlines()[0]) from None
-    if config.init is not None:
+    if fresh and config.init is not None:
         _begin_with(agent, config.init)
     return agent
 
@@ -120,16 +126,17 @@ def check(config: OfflineConfig, source: Source) -> None:
     Raises:
         ValueError: it cannot.
     """
-    make_agent(config, source)
+    agent = make_agent(config, source)
     if source.world is None:
         return
     try:
         _, warning = on_backend(source.world, config.evaluate.backend)
-        make_simulator(num_users=1, **source.world)
+        simulator = make_simulator(num_users=1, **{**source.world, "history": []})
+        check_fit(Policy(agent.export()), simulator)
     except BUILD_ERRORS as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"the world that {', '.join(config.data)} was recorded in cannot be built: {reason}"
+            f"the policy could not play the world of {', '.join(config.data)}: {reason}"
         ) from None
     if warning is not None:
         logger.warning("%s.", warning)

@@ -196,3 +196,15 @@ def test_numbers_that_explode(log: Path, tmp_path: Path) -> None:
     flags = ("--set", "bc.lr=1e38", "--set", "bc.layer_norm=false", "--set", "bc.hidden=[]")
     found = sentence("bc", "--data", log, "--out", tmp_path / "run", *flags, status=1)
     assert "lower lr or grad_clip" in found
+
+
+def test_a_world_that_cannot_be_played_is_told_before_training(log: Path, tmp_path: Path) -> None:
+    header = json.loads((log / "log.json").read_text())
+    out = tmp_path / "run"
+    for world, reason in (
+        ({"name": "interest_evolution"}, "the policy could not play the world of"),
+        ({"name": "nowhere"}, "nowhere"),
+    ):
+        (log / "log.json").write_text(json.dumps({**header, "world": world}))
+        assert reason in sentence("bc", "--data", log, "--out", out)
+        assert not out.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,13 @@ def test_weights_of_another_run_are_begun_with(shards: Path, tmp_path: Path) -> 
     expected = Policy.load(first.path).agent.state_dict()
     for name, value in second.agent.state_dict().items():
         assert (value - expected[name]).abs().max() < 1e-6
+
+
+def test_a_resumed_run_does_not_look_for_what_it_began_with(shards: Path, tmp_path: Path) -> None:
+    first = new_run("bc", shards, tmp_path / "first", "train.updates=2")
+    train(first).policy().save(first.policy)
+    second = new_run("bc", shards, tmp_path / "second", f"init={first.path}")
+    with pytest.raises(Interrupted):
+        train(second, 3)
+    shutil.rmtree(first.path)
+    assert train(second, resume=True).learner.updates > 3

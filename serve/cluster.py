@@ -184,7 +184,8 @@ class Cluster:
             cpus: for the replicas.
         """
         self._host, self._port, self._cpus = host, port, cpus
-        self._proxy = Proxy() if has_haproxy() else None
+        wanted = os.environ.get("RAY_SERVE_ENABLE_HA_PROXY", "1") == "1"
+        self._proxy = Proxy() if wanted and has_haproxy() else None
         found = {**FAST, **({} if self._proxy is None else self._proxy.environment())}
         for name, value in found.items():
             os.environ.setdefault(name, value)

@@ -16,7 +16,7 @@ import torch
 
 from algorithms.layers import ConfigError
 from offline.log.files import write_whole
-from offline.log.pseudonyms import Pseudonyms
+from offline.log.pseudonyms import VARIABLE, Pseudonyms
 from offline.log.schema import Header, LogError
 from serve.catalogue import Items, load_items
 from serve.engine import Engine
@@ -91,7 +91,7 @@ class Replica:
             safe=load_safe(settings.safe),
             metrics=metrics,
             catalogue=self._catalogue,
-            pseudonyms=Pseudonyms.find(None),
+            pseudonyms=self._pseudonyms(),
         )
         self._watched: list[tuple[Path, Callable[[], None]]] = [
             (state / POINTER, self._deploy),
@@ -173,6 +173,17 @@ class Replica:
             write_whole(self._report_file, json.dumps(found).encode())
         except LogError as fault:
             logger.error("%s.", fault)
+
+    def _pseudonyms(self) -> Pseudonyms | None:
+        """What user ids are hashed with, as the log's header says."""
+        found = Pseudonyms.find(None)
+        if (None if found is None else found.mark) != self._header.pseudonyms:
+            raise ConfigError(
+                f"{VARIABLE} is not that of the log in {self._state / LOG}, in which user ids are "
+                f"{'not ' if self._header.pseudonyms is None else ''}hashed; set the same, or use "
+                "another state folder"
+            )
+        return found
 
     def _read_catalogue(self) -> Items | None:
         chosen = self._settings.catalogue

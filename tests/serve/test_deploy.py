@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from algorithms.layers import ConfigError
 from algorithms.policy import Policy, baseline
 from envs.history import History, Term
 from envs.registry import make_simulator
+from offline.log.pseudonyms import Pseudonyms
 from offline.log.schema import Header
 from serve import deploy, run
 from serve.live import ArmEntry, DeployError, read_pointer
 from serve.replica import Replica
+from serve.schemas import make_schemas
 from serve.settings import Settings
 from serve.state import prepare, read_serving_header
 from tests.serve.conftest import policy_of, request_of
@@ -241,8 +244,6 @@ def test_mistakes_end_before_anything_starts(
 def test_arms_of_one_policy_get_alike_results(state: Path, header: Header) -> None:
     """An A/A test: nothing but chance tells the arms apart."""
     deploy.deploy(state, "random", 0.5, "b", rollback=False)
-    from serve.schemas import make_schemas
-
     served = Replica(state, SETTINGS)
     schemas = make_schemas(header.spec, SETTINGS.limits)
     body = json.dumps(request_of(header)).encode()
@@ -294,4 +295,24 @@ def test_the_endpoint_can_run_without_ray(state: Path, monkeypatch: pytest.Monke
 def test_a_folder_without_policy_is_told(state: Path) -> None:
     (state / "live.json").unlink()
     with pytest.raises(DeployError, match="has no live policy; deploy one"):
+        Replica(state, SETTINGS)
+
+
+def test_user_ids_are_hashed_where_a_key_is_given(
+    tmp_path: Path, header: Header, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECSIM_LOG_KEY", "a key of sixteen bytes or more")
+    state = tmp_path / "serving"
+    prepare(state, "random")
+    served = Replica(state, SETTINGS)
+    schemas = make_schemas(header.spec, SETTINGS.limits)
+    body = json.dumps(request_of(header)).encode()
+    served.engine.recommend([served.engine.reader.ask(schemas.parse(schemas.recommend, body))])
+    served.stop()
+    (shard,) = (state / "log").glob("impressions-*.jsonl")
+    key = Pseudonyms(b"a key of sixteen bytes or more")
+    assert json.loads(shard.read_text())["user_id"] == key.of("user-1")
+    assert read_serving_header(state).pseudonyms == key.mark
+    monkeypatch.delenv("RECSIM_LOG_KEY")
+    with pytest.raises(ConfigError, match="in which user ids are hashed; set the same"):
         Replica(state, SETTINGS)

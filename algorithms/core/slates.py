@@ -317,13 +317,22 @@ def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
 
 
 def _check_pins(pinned: Tensor, mask: Tensor) -> None:
-    for row, pins in enumerate(pinned.tolist()):
-        items = [pin for pin in pins if pin != -1]
-        if len(set(items)) < len(items):
-            raise ValueError(f"row {row} pins {items}, one position twice; pin each once")
-        for item in items:
-            if not 0 <= item < mask.shape[1] or not mask[row, item]:
-                raise ValueError(f"row {row} pins position {item}, which is not eligible")
+    size = mask.shape[1]
+    # Position -1, a free slot, is column 0, and whatever is out of range the last one.
+    known = torch.nn.functional.pad(mask, (1, 1))
+    known[:, 0] = True
+    places = torch.where((pinned >= -1) & (pinned < size), pinned + 1, size + 1)
+    wrong = ~known.gather(1, places)
+    ordered = pinned.sort(1).values
+    twice = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != -1)).any(1)
+    if not bool(wrong.any() | twice.any()):
+        return
+    row = int((wrong.any(1) | twice).int().argmax())
+    if twice[row]:
+        items = [pin for pin in pinned[row].tolist() if pin != -1]
+        raise ValueError(f"row {row} pins {items}, one position twice; pin each once")
+    item = int(pinned[row, int(wrong[row].int().argmax())])
+    raise ValueError(f"row {row} pins position {item}, which is not eligible")
 
 
 def uniform(mask: Tensor, slate_size: int) -> SlateDistribution:

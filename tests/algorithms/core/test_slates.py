@@ -269,13 +269,26 @@ def test_the_generator_decides_the_sample() -> None:
         ({"log_weights": torch.zeros(1, 4)}, r"log_weights has shape \(1, 4\)"),
         ({"greedy": tensor([[0, 1, 2]])}, r"greedy has shape \(1, 3\)"),
         ({"pinned": tensor([[0, 0]])}, "twice"),
-        ({"pinned": tensor([[-1, 7]])}, "position 7, which is not eligible"),
+        ({"pinned": tensor([[-1, 7]])}, "row 0 pins position 7, which is not eligible"),
+        ({"pinned": tensor([[-2, -1]])}, "row 0 pins position -2, which is not eligible"),
     ],
 )
 def test_impossible_distributions_are_refused(change: dict[str, object], message: str) -> None:
     fields: dict[str, object] = {"log_weights": WEIGHTS, "mask": ALL, "slate_size": 2}
     with pytest.raises(ValueError, match=message):
         SlateDistribution(**{**fields, **change})  # type: ignore[arg-type]
+
+
+def test_the_first_row_with_impossible_pins_is_named() -> None:
+    mask = torch.ones((4, 3), dtype=torch.bool)
+    mask[2, 1] = False
+    pins = tensor([[-1, -1], [2, 0], [2, 1], [1, 1]])
+    with pytest.raises(ValueError, match="row 2 pins position 1, which is not eligible"):
+        SlateDistribution(torch.zeros(4, 3), mask, 2, pinned=pins)
+    mask[2, 1] = True
+    with pytest.raises(ValueError, match=r"row 3 pins \[1, 1\], one position twice"):
+        SlateDistribution(torch.zeros(4, 3), mask, 2, pinned=pins)
+    assert SlateDistribution(torch.zeros(3, 3), mask[:3], 2, pinned=pins[:3]).free.sum() == 5
 
 
 def test_slates_of_the_wrong_shape_or_range_are_refused() -> None:

@@ -34,8 +34,9 @@ def copy(log: Log, target: Path, choose: Choose) -> int:
         raise LogError(f"{target} lies within the log that it would copy; choose another folder")
     new_log(target, log.header, "json")
     for folder in folders:
-        for catalogue in folder.glob("catalogue-*.jsonl"):
-            write_whole(target / catalogue.name, _content(catalogue))
+        # Tables' logs say beside them how columns became features, and candidates came about.
+        for beside in (*folder.glob("catalogue-*.jsonl"), *folder.glob("encoding.json")):
+            write_whole(target / beside.name, _content(beside))
     seen = written = 0
     for number, shard in enumerate(log.shards):
         one = Log(log.header, (shard,))

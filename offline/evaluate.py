@@ -60,9 +60,11 @@ def main(
         from offline.judge.estimates import Method
         from offline.judge.judging import Request
         from offline.judge.report import as_json as plain
-        from offline.judge.report import draw, show
+        from offline.judge.report import can_draw, draw, show
         from offline.log import open_log
 
+        if plot is not None:
+            can_draw(plot)
         method = Method(interval, confidence, bounds)  # type: ignore[arg-type]  # checked there
         log = open_log(data)
         names = None if estimators is None else [name.strip() for name in estimators.split(",")]
@@ -70,12 +72,12 @@ def main(
         target, other = prepare(log, policy, against, exploration)
         request = Request(target, other, names, method, discount, arm)
         found = run(log, request)
-        if plot is not None:
+        if as_json:
+            print(json.dumps(plain(request, data, found), allow_nan=False))
+        else:
+            show(request, data, found)
+        if plot is not None:  # last, so that no estimate is lost with the picture
             draw(request, found, plot)
-    if as_json:
-        print(json.dumps(plain(request, data, found), allow_nan=False))
-    else:
-        show(request, data, found)
 
 
 def prepare(

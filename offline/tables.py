@@ -81,6 +81,15 @@ def main(
                 "--synthetic": synthetic,
             }
         )
+        refuse_ignored(
+            {
+                "--items": (items is not None, interactions is not None),
+                "--users": (users is not None, interactions is not None),
+                "--columns": (columns is not None, open_bandit is None),
+                "--write-columns": (write_columns is not None, open_bandit is None),
+                "--drop-unknown": (drop_unknown, open_bandit is None),
+            }
+        )
         if format not in FORMATS:
             raise LogError(f"--format is '{format}'; allowed are: {', '.join(FORMATS)}")
         refuse_existing(out)
@@ -127,6 +136,22 @@ def only_one(sources: dict[str, bool]) -> None:
     if len(named) != 1:
         given = " and ".join(named) or "nothing"
         raise LogError(f"{given} is given; give one of: {', '.join(sources)}")
+
+
+def refuse_ignored(options: dict[str, tuple[bool, bool]]) -> None:
+    """Refuse options that the source has no use for.
+
+    Args:
+        options: by name, whether each is given and whether it would be looked at.
+
+    Raises:
+        LogError: the first one that would be ignored.
+    """
+    from offline.log import LogError
+
+    for name, (given, used) in options.items():
+        if given and not used:
+            raise LogError(f"{name} changes nothing with this source; leave it out")
 
 
 def duration(text: str) -> float:
@@ -182,7 +207,10 @@ def fit(
             raise LogError(
                 "an earlier log's encoding says what the columns are; leave --columns out"
             )
-        return Encoding.load(encoding)
+        earlier = Encoding.load(encoding)
+        users = None if tables.users is None else tables.users.column_names
+        earlier.refuse_other(tables.items.column_names, users)
+        return replace(earlier, candidates="sampled")
     named = {"items": tables.items, **({} if tables.users is None else {"users": tables.users})}
     if columns is not None:
         declared = read_declared(columns, named)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,27 @@ class Encoding:
         """Features of users, (users, U), from a table as for items."""
         return _encoded(self.users, table)
 
+    def refuse_other(self, items: Sequence[str], users: Sequence[str] | None) -> None:
+        """Refuse tables that lack columns which are encoded: all in them would count as unknown.
+
+        Args:
+            items: names of the columns of items.
+            users: of users; `None` where there is no table of them.
+
+        Raises:
+            LogError: which columns.
+        """
+        if users is not None and not self.users:
+            raise LogError("the encoding has no features of users; leave --users out")
+        for what, group, names in (("items", self.items, items), ("users", self.users, users)):
+            missing = [one.name for one in group if names is not None and one.name not in names]
+            if missing:
+                raise LogError(
+                    f"the encoding has the column{'s' * (len(missing) > 1)} {', '.join(missing)} "
+                    f"of {what}, which the table lacks; add them, empty where nothing is known, or "
+                    "leave --encoding out"
+                )
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {
@@ -145,6 +166,15 @@ class Encoding:
             raise LogError(f"{file} is damaged ({error!r}); use another copy") from None
 
 
+def has_sampled_candidates(folder: Path) -> bool:
+    """Whether the candidates of a log in a folder were sampled when it was made out of tables.
+
+    Raises:
+        LogError: its encoding is damaged.
+    """
+    return (folder / FILE).exists() and Encoding.load(folder).candidates == "sampled"
+
+
 def default_terms(spec: FeatureSpec) -> tuple[Term, ...]:
     """Running means of the features of what was taken, the last weight, and the steps."""
 
@@ -192,4 +222,4 @@ def _texts(values: Any) -> pa.Array:
     return values if not values.null_count else values.fill_null("")
 
 
-__all__ = ["CellError", "Encoding", "default_terms", "time_of_day"]
+__all__ = ["CellError", "Encoding", "default_terms", "has_sampled_candidates", "time_of_day"]

@@ -57,7 +57,9 @@ def convert(folder: Path, target: Path, choices: Choices, encoding: Path | None 
     if encoding is None:
         fitted = _fit(items, shown)
     else:
-        fitted = Encoding.load(encoding)
+        earlier = Encoding.load(encoding)
+        earlier.refuse_other(items.column_names, shown.column_names)
+        fitted = replace(earlier, terms=(), candidates="offered")
     key = choices.pseudonyms
     spec = replace_response(fitted.spec)
     header = Header(spec, None, reward="click", pseudonyms=None if key is None else key.mark)
@@ -88,9 +90,14 @@ def canonical(items: pa.Table, path: Path) -> pa.Table:
     so named, they agree.
 
     Raises:
-        LogError: a column is missing.
+        LogError: a column is missing, or an id is no number.
     """
-    order = np.argsort(np.array([int(one) for one in items["item_id"].to_pylist()]))
+    names = items["item_id"].to_pylist()
+    other = [row for row, name in enumerate(names) if not name.isdecimal()]
+    if other:
+        found = f"item_id is '{names[other[0]]}'; ids of this data set are whole numbers"
+        raise at(path, line_of(path, other[0]), found)
+    order = np.argsort(np.array([int(name) for name in names]))
     items = items.take(pa.array(order))
     for name in ("item_feature_0", *ITEM_HASHES):
         if name not in items.column_names:

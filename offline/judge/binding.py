@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -129,7 +130,7 @@ def bind(
         done += len(rows)
         if progress is not None:
             progress(done)
-    return collector.result()
+    return collector.result(list(dict.fromkeys(folder for _, folder in log.shards)))
 
 
 class _Collector:
@@ -219,9 +220,9 @@ class _Collector:
     def _put(self, name: str, values: Array) -> None:
         self._columns.setdefault(name, []).append(values)
 
-    def result(self) -> Bound:
-        """All columns, or a sentence why there are none."""
-        check(self._counts, self._wanted.arm)
+    def result(self, folders: Sequence[Path]) -> Bound:
+        """All columns, or a sentence why a log in such folders gives none."""
+        check(self._counts, self._wanted.arm, folders)
         columns = {name: _joined(parts) for name, parts in self._columns.items()}
         slates: dict[str, Array] = {}
         apart: list[dict[str, Array]] = [{} for _ in self._targets]

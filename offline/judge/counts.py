@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
+from offline.data.encoding import has_sampled_candidates
 from offline.log import LogError, Rows
 from offline.log.rows import Array
 
@@ -51,8 +54,17 @@ class Counts:
             )
 
 
-def check(counts: Counts, arm: str | None) -> None:
-    """Refuse what no propensity can be had of."""
+def check(counts: Counts, arm: str | None, folders: Sequence[Path]) -> None:
+    """Refuse what no propensity can be had of.
+
+    Args:
+        counts: of what was read.
+        arm: that was asked for; all if not given.
+        folders: of the log.
+
+    Raises:
+        LogError: no whole session, or rows without propensities.
+    """
     if not counts.rows:
         if arm is not None and arm not in counts.names:
             named = ", ".join(f"'{name}'" for name in sorted(counts.names)) or "none"
@@ -60,6 +72,12 @@ def check(counts: Counts, arm: str | None) -> None:
         raise LogError("the log has no session that ended; judge a log of whole sessions")
     without = counts.sources.get("none", 0)
     if without:
+        if any(has_sampled_candidates(folder) for folder in folders):
+            raise LogError(
+                f"{without:,} of {counts.rows:,} rows have no propensities, and none can be "
+                "estimated: their candidates were sampled when the log was made out of tables, so "
+                "no policy chose among them; judge by a log of what was really offered"
+            )
         raise LogError(
             f"{without:,} of {counts.rows:,} rows were logged without propensities; estimate them "
             "with `python -m offline.propensity`, or choose an arm that has them with --arm"

@@ -156,20 +156,14 @@ def warnings_of(
     if weights is not None and abs(weights.mean - 1) > _STRAYS * weights.mean_error + _ROUNDED:
         warnings.append(
             f"the mean weight is {weights.mean:.3g} where 1 is expected (standard error "
-            f"{weights.mean_error:.2g}): the logged propensities are wrong, or the log never "
-            "shows some of what the policy would"
+            f"{weights.mean_error:.2g}): the logged propensities are wrong, the log never shows "
+            "some of what the policy would, or so seldom that this log happens not to hold it"
         )
     stated = diagnosis.calibration
     if stated is not None and stated.worst > _ILL and stated.error > _VISIBLE:
         warnings.append(
             "items were not shown as often as the logged propensities say (mean distance "
             f"{stated.error:.3f}), so the propensities are wrong"
-        )
-    alone = [name for name in MODEL_ALONE if name in found and found[name].interval is not None]
-    if alone:
-        warnings.append(
-            f"the interval of {' and '.join(alone)} leaves out the error of the model itself, and "
-            "covers the truth too seldom"
         )
     warnings += _outside(found, recommendation)
     return warnings

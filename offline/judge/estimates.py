@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,7 +31,9 @@ SLATES = ("iips", "rips", "pi", "cascade_dr")
 SESSIONS = ("pdis", "wis", "wpdis", "fqe", "sdr", "wdr")
 
 MODEL_ALONE = ("dm", "fqe")
-"""Estimators whose intervals leave out the error of the fit, and so cover too little."""
+"""Estimators without an interval: it would leave out the error of the fit, which is most of it."""
+
+NO_INTERVAL = "no interval, since one over sessions would leave out the error of the model"
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,21 @@ def outcome(
         return Outcome(value, method.of(found, against))
     except Refusal as refusal:
         return Outcome(value, None, str(refusal))
+
+
+def outcomes(
+    found: Mapping[str, Contributions | Refusal],
+    method: Method,
+    against: Mapping[str, Contributions | Refusal] | None = None,
+) -> dict[str, Outcome]:
+    """Estimates by estimator, or their differences from others; models alone have no interval."""
+    result: dict[str, Outcome] = {}
+    for name, each in found.items():
+        one = outcome(each, method, None if against is None else against[name])
+        if name in MODEL_ALONE and one.value is not None:
+            one = Outcome(one.value, None, NO_INTERVAL)
+        result[name] = one
+    return result
 
 
 def chosen(bound: Bound, names: Sequence[str] | None) -> list[Estimator]:

@@ -16,6 +16,7 @@ from offline.judge.estimates import (
     logged,
     needs,
     outcome,
+    outcomes,
 )
 from offline.judge.target import Target
 from offline.log import Log, LogError
@@ -155,16 +156,16 @@ def judge(log: Log, request: Request, progress: Callable[[int], None] | None = N
     method = request.method
     table, lacking = logged(bound, 0, asked, request.discount)
     found = contributions(asked, table, lacking)
-    estimates = {name: outcome(each, method) for name, each in found.items()}
+    estimates = outcomes(found, method)
     _refuse_all(estimates)
     as_logged = _as_logged(table)
-    against = {} if request.against is None else _against(bound, request, asked, as_logged)
+    others: dict[str, Outcome] = {}
+    differences: dict[str, Outcome] = {}
+    if request.against is not None:
+        against = _against(bound, request, asked, as_logged)
+        others, differences = outcomes(against, method), outcomes(found, method, against)
     diagnosis = diagnose(bound, table)
     recommendation = recommend(estimates, diagnosis)
-    differences = {
-        name: outcome(found[name], method, against[name]) for name in found if name in against
-    }
-    others = {name: outcome(each, method) for name, each in against.items()}
     return Judgement(
         bound=bound,
         logged=outcome(as_logged, method),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.table import Table
 from offline.judge.estimates import Outcome
 from offline.judge.judging import Judgement, Request
 from offline.judge.target import Target
+from offline.ope.diagnostics import Overlap
 
 WIDE = 120
 """Columns of a terminal from which on the table says what each estimator is."""
@@ -25,10 +27,8 @@ def show(request: Request, source: str, found: Judgement, console: Console | Non
     for line in _head(request, source, found):
         out.print(line, markup=False)
     out.print(_table(request, found, out.width >= WIDE))
-    for name, each in found.estimates.items():
-        if each.refusal is not None:
-            named = f"'{name}'" in each.refusal
-            out.print(each.refusal if named else f"{name}: {each.refusal}", markup=False)
+    for line in _refusals(found):
+        out.print(line, markup=False)
     for line in _diagnostics(found):
         out.print(line, markup=False)
     for warning in found.warnings:
@@ -98,19 +98,37 @@ def _diagnostics(found: Judgement) -> list[str]:
     weights, stated = found.diagnosis.weights, found.diagnosis.calibration
     lines = []
     if weights is not None:
-        largest = weights.largest[0] if weights.largest else 0.0
-        lines.append(
-            f"weights of sessions: effective sample size {weights.effective:,.1f} of "
-            f"{weights.sessions:,} ({weights.effective / weights.sessions:.2%}), largest "
-            f"{largest:.2%} of the sum, top 1 % {weights.top_share:.1%}, mean "
-            f"{weights.mean:.3f} ± {weights.mean_error:.2g} (1 is expected)"
-        )
+        lines.append(_weights(weights))
     if stated is not None:
         lines.append(
             f"propensities of the log: stated and observed shares differ by {stated.error:.4f} in "
             f"the mean, by {stated.worst:.1f} standard errors at most"
         )
     return lines
+
+
+def _refusals(found: Judgement) -> list[str]:
+    """Why numbers or intervals are missing, once for all estimators that say the same."""
+    reasons: dict[str, list[str]] = {}
+    for name, each in found.estimates.items():
+        if each.refusal is not None:
+            reasons.setdefault(each.refusal.removeprefix(f"'{name}' "), []).append(name)
+    return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
+
+
+def _weights(weights: Overlap) -> str:
+    if not weights.largest:
+        return (
+            f"weights of sessions: all {weights.sessions:,} are 0, since the policy would have "
+            "shown none of the logged sessions to its end"
+        )
+    error = "" if math.isnan(weights.mean_error) else f" ± {weights.mean_error:.2g}"
+    return (
+        f"weights of sessions: effective sample size {weights.effective:,.1f} of "
+        f"{weights.sessions:,} ({weights.effective / weights.sessions:.2%}), largest "
+        f"{weights.largest[0]:.2%} of the sum, top 1 % {weights.top_share:.1%}, mean "
+        f"{weights.mean:.3f}{error} (1 is expected)"
+    )
 
 
 def conclusion(request: Request, found: Judgement) -> str:
@@ -141,6 +159,17 @@ def as_json(request: Request, source: str, found: Judgement) -> dict[str, Any]:
         "arm": request.arm,
         **found.to_json(),
     }
+
+
+def can_draw(path: Path) -> None:
+    """Refuse a place for a picture before there is one.
+
+    Raises:
+        ValueError: there is no such folder, or a folder has that name.
+    """
+    reason = "it is a folder" if path.is_dir() else "there is no such folder"
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise ValueError(f"cannot write the picture to {path}: {reason}; choose another --plot")
 
 
 def draw(request: Request, found: Judgement, path: Path) -> None:

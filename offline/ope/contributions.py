@@ -129,6 +129,11 @@ def _shift(weighted: Weighted) -> Floats:
         largest = np.maximum(largest, np.maximum.accumulate(ended))
     if np.isneginf(largest).any():
         step = int(np.isneginf(largest).argmax())
+        if longest == 1:
+            raise Refusal(
+                "the target would have shown none of the logged sessions to its end, so all "
+                "weights are 0; judge a target that explores, or shorter sessions"
+            )
         raise Refusal(
             f"from step {step} on the target would have gone on with none of the logged sessions, "
             "so all weights are 0; judge a target that explores, or shorter sessions"

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from offline.data.encoding import FILE as ENCODING
-from offline.data.encoding import Encoding
+from offline.data.encoding import has_sampled_candidates
 from offline.exporting.folder import refuse_existing
 from offline.log import COLUMNS, Log, LogError, LogWriter, Rows, concatenate
 from offline.log.files import write_whole
@@ -168,7 +168,7 @@ def estimate(log: Log, target: Path, settings: Settings) -> Report:
 
 def _refuse_sampled(folders: list[Path]) -> None:
     for folder in folders:
-        if (folder / ENCODING).exists() and Encoding.load(folder).candidates == "sampled":
+        if has_sampled_candidates(folder):
             raise LogError(
                 f"the candidates in {folder} were sampled when the log was made out of tables, "
                 "and nobody was offered them, so no policy chose among them: there are no "

@@ -161,7 +161,7 @@ def test_the_table(slates: Path, tmp_path: Path) -> None:
     text = found.stdout
     assert text.splitlines()[0].startswith("click_maximiser (epsilon 0.2, temperature 2) by ")
     assert "minus logged" in text and "doubly robust: model, corrected by weights" in text
-    assert "effective sample size" in text and "warning: the interval of dm" in text
+    assert "effective sample size" in text and "dm: no interval, since" in text
     assert text.splitlines()[-2].startswith("recommended: dr, 0.8")
     assert text.splitlines()[-1].startswith("'click_maximiser' is better than what was logged")
     assert picture.read_bytes()[:4] == b"\x89PNG"
@@ -201,6 +201,21 @@ def refused(found: Result, *words: str) -> None:
 )
 def test_flags_that_cannot_be(small: Path, flags: list[str], words: list[str]) -> None:
     refused(evaluate("random", "--data", small, *flags), *words)
+
+
+def test_estimates_are_not_lost_with_the_picture(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused(evaluate("random", "--data", small, "--plot", tmp_path), "it is a folder")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("offline.judge.report.os.replace", full)
+    found = evaluate("random", "--data", small, "--json", "--plot", tmp_path / "p.png")
+    assert found.exit_code == 2 and json.loads(found.stdout)["sessions"] == 20
+    assert "p.png: No space left on device; choose another --plot" in found.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_policies_that_cannot_be_judged(small: Path, tmp_path: Path) -> None:

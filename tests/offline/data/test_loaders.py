@@ -120,3 +120,18 @@ def test_faults_are_one_sentence(tmp_path: Path, propensity: str, seen: str, sen
     found = run("--open-bandit", place, "--out", tmp_path / "log")
     assert found.exit_code == 2 and sentence in found.stderr, found.output
     assert found.stderr.count("\n") == 1 and not (tmp_path / "log").exists()
+
+
+def test_ids_and_encodings_of_something_else(tmp_path: Path) -> None:
+    place = campaign(tmp_path, "random", "0.3")
+    context = place / "item_context.csv"
+    (tmp_path / "i.csv").write_text("item_id,price\n0,1\n")
+    (tmp_path / "n.csv").write_text("user_id,item_id,timestamp\nu,0,1\n")
+    tables = ["--interactions", tmp_path / "n.csv", "--items", tmp_path / "i.csv"]
+    assert run(*tables, "--out", tmp_path / "own").exit_code == 0
+    found = run("--open-bandit", place, "--encoding", tmp_path / "own", "--out", tmp_path / "log")
+    assert found.exit_code == 2 and "has no features of users" in found.stderr
+    context.write_text(context.read_text().replace("\n1,1,", "\n1,one,"))
+    found = run("--open-bandit", place, "--out", tmp_path / "log")
+    assert found.exit_code == 2 and not (tmp_path / "log").exists()
+    assert "item_context.csv:3: item_id is 'one'; ids of this data set" in found.stderr

@@ -144,6 +144,31 @@ def test_later_tables_are_encoded_as_earlier_ones(tmp_path: Path) -> None:
     assert encoding == Encoding.load(tmp_path / "first" / "log")
 
 
+def test_tables_that_lack_encoded_columns_are_refused(tmp_path: Path) -> None:
+    assert make(tmp_path / "first").exit_code == 0
+    encoded = ["--encoding", tmp_path / "first" / "log"]
+    found = make(tmp_path / "a", *encoded, items="item_id,cost\na,1\nb,2\nc,3\n")
+    assert found.exit_code == 2 and not (tmp_path / "a" / "log").exists()
+    assert "the columns price, brand of items, which the table lacks" in found.stderr
+    found = make(tmp_path / "b", *encoded, users="user_id,tier\nu1,free\nu2,paid\n")
+    assert found.exit_code == 2 and "the column plan of users" in found.stderr
+    assert make(tmp_path / "plain", with_users=False).exit_code == 0
+    found = make(tmp_path / "c", "--encoding", tmp_path / "plain" / "log")
+    assert found.exit_code == 2 and "no features of users; leave --users out" in found.stderr
+
+
+def test_copies_know_how_their_candidates_came_about(tmp_path: Path) -> None:
+    assert make(tmp_path).exit_code == 0
+    log, copy = tmp_path / "log", tmp_path / "copy"
+    found = CliRunner().invoke(check, [str(log), "--fix", str(copy)])
+    assert found.exit_code == 0, found.output
+    assert Encoding.load(copy) == Encoding.load(log)
+    found = CliRunner().invoke(evaluate, ["random", "--data", str(copy)])
+    assert found.exit_code == 2 and not found.stdout
+    assert "5 of 5 rows have no propensities, and none can be estimated" in found.stderr
+    assert "offline.propensity" not in found.stderr
+
+
 def test_unknown_items_and_users(tmp_path: Path) -> None:
     files = {"items": "item_id,price\na,1\nb,3\n", "users": "user_id,plan\nu1,free\n"}
     refused = make(tmp_path / "refused", **files)
@@ -246,7 +271,7 @@ def test_bc_learns_from_it_and_evaluation_refuses(tmp_path: Path) -> None:
     learned = CliRunner().invoke(train, words)
     assert learned.exit_code == 0, learned.output
     refused = CliRunner().invoke(evaluate, [str(tmp_path / "run"), "--data", str(log)])
-    assert refused.exit_code == 2 and "logged without propensities" in refused.stderr
+    assert refused.exit_code == 2 and "have no propensities" in refused.stderr
 
 
 def test_mistakes_on_the_command_line(tmp_path: Path) -> None:
@@ -269,6 +294,10 @@ def test_mistakes_on_the_command_line(tmp_path: Path) -> None:
         (run("--movielens", tmp_path, *out), "has no ratings.csv or ratings.csv.gz"),
         (run("--open-bandit", tmp_path, *out), "has no "),
         (run("--synthetic", "--synthetic-users", "0", *out), "--synthetic-users is 0"),
+        (run("--synthetic", *both[2:], *out), "--items changes nothing with this source"),
+        (run("--movielens", tmp_path, "--users", tmp_path, *out), "--users changes nothing"),
+        (run("--open-bandit", tmp_path, "--columns", tmp_path, *out), "--columns changes"),
+        (run("--open-bandit", tmp_path, "--drop-unknown", *out), "--drop-unknown changes"),
         (run(*both, *out, "--encoding", tmp_path), "cannot read the encoding"),
         (run(*both, *out, "--encoding", tmp_path, "--columns", tmp_path / "x"), "leave --columns"),
         (run(*both, *out, "--columns", tmp_path / "none.yaml"), "cannot read the config"),

@@ -13,7 +13,7 @@ from algorithms.core.agent import Exploration
 from offline.judge.diagnosis import Diagnosis, recommend
 from offline.judge.estimates import Method, Outcome
 from offline.judge.judging import Judgement, Request, judge
-from offline.judge.report import as_json, conclusion
+from offline.judge.report import as_json, conclusion, show
 from offline.judge.target import Target, target_of
 from offline.log import Log, LogError, Rows
 from offline.ope import Refusal
@@ -104,6 +104,37 @@ def test_all_estimators_give_numbers_or_sentences(tmp_path: Path) -> None:
     # A model is exact here: its predictions are the rewards 0, 1 and 2.
     assert found.estimates["dr"].value == pytest.approx(8 / 6, rel=1e-3)
     assert found.estimates["dm"].value == pytest.approx(8 / 6, rel=2e-2)
+
+
+def test_models_alone_have_no_interval(tmp_path: Path) -> None:
+    request = Request(target(), "logged", ["all"])
+    found = judge(logged(tmp_path, many((0, 1, 2))), request)
+    for name in ("dm", "fqe"):
+        for each in (found.estimates[name], found.differences[name]):
+            assert each.value is not None and each.interval is None
+            assert each.refusal is not None and "the error of the model" in each.refusal
+    assert found.others["dm"].value == pytest.approx(1.0)
+
+
+def test_weights_of_nothing_are_told_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Greedily c; a and b were shown.
+    log = logged(tmp_path, made([2] * 3, [[2], [1]] * 3))
+    request = Request(target("greedy", Exploration()), estimators=["pdis", "wis", "ips", "snips"])
+    show(request, "LOG", judge(log, request))
+    lines = capsys.readouterr().out.splitlines()
+    assert "weights of sessions: all 3 are 0, since the policy would have shown none of the" in (
+        "\n".join(lines)
+    )
+    assert "nan" not in "\n".join(lines)
+    (wis,) = [line for line in lines if line.startswith("wis: ")]
+    assert "none of the logged sessions to its end" in wis
+    # One sentence for all that say the same.
+    assert [line for line in lines if "judges sessions of one step" in line] == [
+        "ips, snips: judges sessions of one step, and 6 rows in 3 sessions are given; use one for "
+        "sessions, such as 'pdis'"
+    ]
 
 
 def test_intervals(tmp_path: Path) -> None:

@@ -260,7 +260,6 @@ def test_arms_of_one_policy_get_alike_results(state: Path, header: Header) -> No
 
 
 def test_a_replica_needs_no_ray(state: Path) -> None:
-    pytest.importorskip("fastapi", reason="serving needs ray[serve]")
     program = (
         "import sys\nfrom pathlib import Path\n"
         "from serve.replica import Replica\nfrom serve.settings import Settings\n"
@@ -276,8 +275,6 @@ def test_a_replica_needs_no_ray(state: Path) -> None:
 
 
 def test_the_endpoint_can_run_without_ray(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("fastapi", reason="serving needs ray[serve]")
-    pytest.importorskip("httpx", reason="starlette's TestClient needs httpx")
     from starlette.testclient import TestClient
 
     from serve.replica import plain

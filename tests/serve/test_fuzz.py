@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
 from offline.log.schema import Header
 from serve.settings import Limits, Settings
 from tests.serve.conftest import KEYS, Clock, Endpoint
-
-pytest.importorskip("fastapi", reason="serving needs ray[serve]")
-schemathesis = pytest.importorskip("schemathesis")
 
 CHECKS = (
     "not_a_server_error",

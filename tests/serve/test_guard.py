@@ -4,10 +4,6 @@ import asyncio
 import json
 from typing import Any
 
-import pytest
-
-pytest.importorskip("fastapi", reason="serving needs ray[serve]")
-
 from offline.log.schema import Header
 from serve.ingress import make_app
 from serve.settings import Limits, Settings

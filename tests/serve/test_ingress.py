@@ -4,10 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema
 import pytest
-
-pytest.importorskip("fastapi", reason="serving needs ray[serve]")
-pytest.importorskip("httpx", reason="starlette's TestClient needs httpx")
 from starlette.testclient import TestClient
 
 from offline.log.schema import Header
@@ -64,8 +62,6 @@ def test_examples_of_the_description_work_when_pasted(client: TestClient) -> Non
 
 
 def test_answers_are_as_described(client: TestClient, header: Header) -> None:
-    jsonschema = pytest.importorskip("jsonschema")  # comes with Ray
-
     document = client.get("/openapi.json").json()
     schemas = document["components"]["schemas"]
     answer = {**schemas["Answer"], "components": document["components"]}

@@ -24,8 +24,6 @@ from serve import deploy
 from serve.schemas import example_responses
 from tests.serve.conftest import policy_of, request_of
 
-pytest.importorskip("ray.serve", reason="serving needs ray[serve]")
-pytest.importorskip("fastapi", reason="serving needs ray[serve]")
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]

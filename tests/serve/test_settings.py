@@ -72,7 +72,6 @@ def test_the_api_key_comes_from_a_file_or_the_environment(
 
 
 def test_ray_serve_builds_the_application_from_its_arguments(tmp_path: Path) -> None:
-    pytest.importorskip("ray.serve", reason="serving needs ray[serve]")
     from serve.app import BuildArguments, build
 
     file = tmp_path / "serve.yaml"

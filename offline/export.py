@@ -32,7 +32,9 @@ def main(
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     if to != "rllib":
         fail(f"--to is '{to}'; allowed is: rllib")
-    with mistakes():
+    from offline.exporting.folder import stopping
+
+    with mistakes(), stopping(out):
         from offline.exporting.rllib import export
         from offline.log import open_log
 

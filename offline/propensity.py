@@ -34,7 +34,9 @@ def main(
 ) -> None:
     """Write a copy whose propensities are estimated, and say how well they are calibrated."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    with mistakes():
+    from offline.exporting.folder import stopping
+
+    with mistakes(), stopping(out):
         from offline.log import open_log
         from offline.propensities.estimating import Settings, estimate
 

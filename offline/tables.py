@@ -66,10 +66,11 @@ def main(
 ) -> None:
     """Make a log of single-item slates; see docs/own_data.md."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    with mistakes():
+    from offline.exporting.folder import refuse_existing, stopping
+
+    with mistakes(), stopping(out):
         from offline.data import movielens as films
         from offline.data.building import Choices, build
-        from offline.exporting.folder import refuse_existing
         from offline.log import LogError, Pseudonyms
         from offline.log.write import FORMATS
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from algorithms.command import INTERRUPTED, fail
 from offline.log import LogError
 
 
@@ -42,3 +43,17 @@ def whole_folder(target: Path) -> Iterator[Path]:
         raise LogError(f"cannot write {target}: {reason}; nothing was kept of it") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def stopping(out: Path) -> Iterator[None]:
+    """End a command that is stopped with one sentence, which says what it leaves behind."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        left = (
+            f"{out} holds only a part, so delete it before the next try"
+            if out.is_dir() and any(out.iterdir())
+            else "nothing was written"
+        )
+        fail(f"Stopped; {left}", INTERRUPTED)

@@ -320,6 +320,24 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found.exit_code == 2 and "No space left on device" in found.stderr
 
 
+def test_what_a_stopped_command_leaves_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("offline.data.building.split", stop)  # after the catalogue was written
+        found = make(tmp_path)
+    assert found.exit_code == 130
+    assert found.stderr == (
+        f"Stopped; {tmp_path / 'log'} holds only a part, so delete it before the next try\n"
+    )
+    monkeypatch.setattr("offline.data.building.known_items", stop)
+    found = make(tmp_path / "other")
+    assert found.exit_code == 130 and found.stderr == "Stopped; nothing was written\n"
+
+
 def test_synthetic_tables_repeat_and_have_a_signal(tmp_path: Path) -> None:
     words = ["--synthetic", "--synthetic-users", 40]
     for name in ("one", "two"):

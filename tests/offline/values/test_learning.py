@@ -12,6 +12,7 @@ from algorithms.policy import Policy
 from offline.record import app as record_app
 from offline.train import app
 
+FORMAT = ("--format", "parquet")
 WORLD = "modified_long_term_satisfaction"
 
 
@@ -21,7 +22,9 @@ def invoke(application: object, *arguments: object) -> None:
 
 
 def record(out: Path, world: str, users: int) -> Path:
-    invoke(record_app, "random", "--set", f"env.name={world}", "--users", users, "--out", out)
+    invoke(
+        record_app, "random", "--set", f"env.name={world}", "--users", users, *FORMAT, "--out", out
+    )
     return out
 
 
@@ -59,7 +62,8 @@ def test_alternating_is_learned_from_random_items(learner: str, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_good_topics_are_learned_from_random_slates(tmp_path: Path) -> None:
-    log = record(tmp_path / "log", "interest_evolution", 500)
-    budget = ("--set", "train.updates=1000")
-    # Random slates come to 160, the most attractive ones to 168.
-    assert learn("slateq", log, tmp_path / "run", *budget) > 235
+    log = record(tmp_path / "log", "interest_evolution", 1500)
+    budget = ("--set", "train.updates=1500")
+    # Random slates come to 160, the most attractive ones to 168, the optimum to about 283;
+    # values bootstrapped at every step came to 243 from as many rows.
+    assert learn("slateq", log, tmp_path / "run", *budget) > 255

@@ -185,9 +185,11 @@ class Training:
             row |= self._evaluate_now(_crossed(before, steps, plan.evaluate_every) and not done)
             self._log.write(row)
             progress.update(steps, speed, row["return_mean"])
-            if signals.asked or done or _crossed(before, steps, plan.checkpoint_every):
+            # Looked at once: who asks after the save below is heard after the next.
+            asked = signals.asked
+            if asked or done or _crossed(before, steps, plan.checkpoint_every):
                 self._save()
-            if not done:
+            if asked and not done:
                 signals.check()
 
     def _train(self) -> dict[str, Any]:

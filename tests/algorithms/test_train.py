@@ -14,6 +14,7 @@ from algorithms.policy import Policy
 from algorithms.progress import TrainingProgress
 from algorithms.run import Run
 from algorithms.train import app
+from algorithms.training import Signals
 
 SMALL = {
     "train.env_steps": 4096,
@@ -148,6 +149,21 @@ def test_a_stopped_run_continues_with_the_same_numbers(
     for purpose, seconds in spent["cpu_seconds"].items():
         assert result[f"{purpose}_cpu_seconds"] > seconds
     assert result["wall_seconds"] > spent["wall_seconds"]
+
+
+def test_a_stop_asked_for_at_the_last_moment_is_saved_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, check = tmp_path / "run", Signals.check
+
+    def asked_just_before(self: Signals) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        check(self)
+
+    monkeypatch.setattr(Signals, "check", asked_just_before)
+    stopped = CliRunner().invoke(app, command(out, **{"train.checkpoint_every": 10**6}))
+    assert stopped.exit_code == 130
+    assert "4,096 steps are saved" in stopped.stderr.splitlines()[-1]
 
 
 def test_resuming_a_finished_run_repeats_its_result(whole: Path) -> None:

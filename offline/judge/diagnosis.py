@@ -139,8 +139,13 @@ def recommend(found: Mapping[str, Outcome], diagnosis: Diagnosis) -> Recommendat
         return Recommendation(plain, f"its weights are normalised{what}")
     if (name := first(_REST)) is not None:
         return Recommendation(name, "the best of those asked for that use weights")
+    for name, each in found.items():
+        if name in (*_WITH_MODEL, *_WITHOUT, *_REST) and each.refusal is not None:
+            return Recommendation(None, f"{name} has no interval: {each.refusal}")
     return Recommendation(
-        None, "none of the estimators asked for has weights, and models alone hide their errors"
+        None,
+        "none of the estimators asked for uses the weights of whole sessions, and what the others "
+        "assume is not known to hold; ask for one such as 'dr' or 'sdr'",
     )
 
 

@@ -265,6 +265,13 @@ def test_recommendations() -> None:
     )
 
 
+def test_why_nothing_is_recommended() -> None:
+    refused = {"dm": Outcome(1.0, None, "no"), "ips": Outcome(1.0, None, "outside the bounds")}
+    assert recommend(refused, weights()).reason == "ips has no interval: outside the bounds"
+    reason = recommend(outcomes(iips=1.0), weights()).reason
+    assert reason.startswith("none of the estimators asked for uses the weights of whole sessions")
+
+
 def test_everything_is_plain_data(tmp_path: Path) -> None:
     import json
 

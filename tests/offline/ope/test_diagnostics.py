@@ -20,6 +20,11 @@ def test_overlap_by_hand() -> None:
     assert found.mean_error == pytest.approx(math.sqrt(2) / 2)
 
 
+def test_the_top_1_percent_is_rounded_up() -> None:
+    found = overlap(np.log([10.0, 20.0, *[0.5] * 148]))
+    assert found.top_share == pytest.approx(30 / (30 + 74))
+
+
 def test_the_top_1_percent_of_300_sessions_are_three() -> None:
     found = overlap(np.log([10.0, 20.0, 30.0, *[0.5] * 297]))
     assert found.top_share == pytest.approx(60 / (60 + 148.5))

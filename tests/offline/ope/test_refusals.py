@@ -214,3 +214,21 @@ def test_a_refusal_stands_in_for_its_estimate_only() -> None:
     assert isinstance(found["dr"], Refusal)
     ips = found["ips"]
     assert not isinstance(ips, Refusal) and estimate(ips) == 1.5
+
+
+def test_the_first_impossible_slot_counts_and_later_ones_do_not() -> None:
+    # Row 0's first slot was certain and is not the target's: 1 of 4 slots is not covered,
+    # though no whole slate was certain.
+    behaviour = np.log([[1.0, 0.5], [0.5, 0.5]])
+    target = np.array([[-np.inf, 0.0], [np.log(0.5), np.log(0.5)]])
+    first = log(behaviour=None, target=None, behaviour_slots=behaviour, target_slots=target)
+    with pytest.raises(Refusal, match=r"in 25\.0% of the rows .* there 25\.0% of the target's"):
+        estimator("ips")(first)
+    # The slot after an impossible one says nothing: nothing of the target's got there.
+    later = log(
+        behaviour=None,
+        target=None,
+        behaviour_slots=behaviour[:, ::-1],
+        target_slots=np.array([[-np.inf, -np.inf], target[1]]),
+    )
+    assert estimate(estimator("ips")(later)) == pytest.approx(1.0)  # (0 + 1 * 2) / 2

@@ -80,3 +80,17 @@ def test_pseudo_inverse_needs_every_item_of_the_target_in_its_slot() -> None:
     target = np.array([[[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]]])
     with pytest.raises(Refusal, match="in row 0 the target shows an item in a slot where the log"):
         pseudo_inverse_weights(np.array([[0, 1]]), moments, target)
+
+
+def test_weights_of_two_slots_and_three_items_by_hand() -> None:
+    # Of three items all six ordered slates alike; the target always shows (0, 1). The weight
+    # is 1 in the mean, and gives back both the mean effect of item 0 in the first slot and
+    # that of item 1 in the second: (5 + 1) / 6 and (5 + 1) / 6, others 0.
+    slates = np.array([[0, 1], [0, 2], [1, 0], [1, 2], [2, 0], [2, 1]])
+    shown = np.eye(3)[slates]  # (6, 2, 3)
+    moments = np.einsum("rki,rlj->kilj", shown, shown) / 6
+    wanted = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+    pairwise, marginals = np.tile(moments, (6, 1, 1, 1, 1)), np.tile(wanted, (6, 1, 1))
+    weight = pseudo_inverse_weights(slates, pairwise, marginals)
+    assert_allclose(weight, [5, 1, 1, -1, -1, 1], atol=1e-9)
+    assert_allclose(np.einsum("r,rki->ki", weight, shown) / 6, wanted, atol=1e-9)

@@ -1,0 +1,1 @@
+"""Simulated users as clients of an endpoint."""

@@ -249,7 +249,8 @@ def _draft(sessions: Sessions, which: slice) -> Draft:
 def _before(draft: Draft, bad: Array) -> Draft:
     """The rows before the first bad one of each session, which is cut there."""
     number = np.arange(len(draft.numbers))
-    first = np.full(int(draft.owner[-1]) + 1, len(number))
+    nowhere = len(number) + 1
+    first = np.full(int(draft.owner[-1]) + 1, nowhere)
     np.minimum.at(first, draft.owner[bad], bad)
     limit = first[draft.owner]
     return Draft(

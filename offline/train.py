@@ -62,8 +62,8 @@ def main(
             train(run, checkpoint)
             return
         changes: dict[str, Any] = {"seed": seed, "workers": workers}
-        changes["data"] = [str(Path(one).resolve()) for one in data] if data else None
-        changes["init"] = None if init is None else str(init.resolve())
+        changes["data"] = data or None
+        changes["init"] = None if init is None else str(init)
         train(begin(name, config, overrides or [], out, changes), None)
 
 
@@ -124,9 +124,7 @@ def train(run: OfflineRun, checkpoint: Checkpoint | None) -> None:
     except (LearningError, WorkersLost) as error:
         fail(f"{sentence(error)}; {saved(run)}", FAILED)
     except ValueError:
-        # The folder of a run that never got going would be in the way of the next one.
-        if not any(run.checkpoints.iterdir()):
-            shutil.rmtree(run.path, ignore_errors=True)
+        forget_unless_saved(run)
         raise
     except (Interrupted, KeyboardInterrupt):
         fail(f"Stopped; {saved(run)}", INTERRUPTED)
@@ -156,14 +154,24 @@ def _train(run: OfflineRun, checkpoint: Checkpoint | None, clock: Any) -> dict[s
         return finish(training, signals)
 
 
+def forget_unless_saved(run: OfflineRun) -> bool:
+    """Remove the folder of a run that never got going: it would be in the next one's way."""
+    if any(run.checkpoints.glob("step-*")):
+        return False
+    shutil.rmtree(run.path, ignore_errors=True)
+    return True
+
+
 def saved(run: OfflineRun) -> str:
     """What is left of a run that has stopped, and how to go on."""
     from algorithms.run import RunError
 
+    if forget_unless_saved(run):
+        return f"nothing had been saved, and {run.path} is removed; start again"
     try:
         updates = run.latest().state["updates"]
-    except RunError:
-        return f"{run.path} holds no checkpoint to continue from"
+    except RunError as error:
+        return sentence(error)
     return (
         f"{updates:,} updates are saved, continue with: python -m offline.train --resume {run.path}"
     )

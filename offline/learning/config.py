@@ -76,6 +76,7 @@ class OfflineConfig(Section):
         workers: Ray learners that share each minibatch; 0: this process learns.
         data: folders, files or patterns of the log.
         init: a run whose policy's weights to begin with; null for fresh ones.
+        slate_size: of the policy's slates; null takes that of the log's first rows.
         history: what to remember of a session, computed from the log; null takes what
             the log holds.
         train: how much.
@@ -88,6 +89,7 @@ class OfflineConfig(Section):
     workers: int = Field(0, ge=0)
     data: tuple[str, ...] = Field(min_length=1)
     init: str | None = None
+    slate_size: int | None = Field(None, ge=1)
     history: tuple[HistoryTerm, ...] | None = None
     train: OfflineTrainSection
     evaluate: EvaluateSection = EvaluateSection()
@@ -137,7 +139,14 @@ def load_config(
             f"{origin(layers, ('algorithm',))}: algorithm is {found!r}, but the command says "
             f"'{name}'; name the same one"
         )
-    return parse([*layers, ("the command", {"algorithm": name})])
+    return _located(parse([*layers, ("the command", {"algorithm": name})]))
+
+
+def _located(config: OfflineConfig) -> OfflineConfig:
+    """Paths in full, so that a run can be resumed from another folder."""
+    data = tuple(str(Path(one).resolve()) for one in config.data)
+    init = None if config.init is None else str(Path(config.init).resolve())
+    return config.model_copy(update={"data": data, "init": init})
 
 
 def _default_layer(name: str) -> Layer:

@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -97,13 +96,14 @@ class Feed:
             seed: of the order.
 
         Raises:
-            LogError: a fault of the log, or nothing to learn from in it.
+            LogError: a fault of the log, nothing to learn from in it, slates that are
+                larger than the agent's, or more memory than there is.
         """
         self._log, self._agent, self._history = log, agent, history
         self._holdout, self._seed = holdout, seed
-        names = {*agent.reads, *_MEASURED}
+        names = {*agent.reads, *_MEASURED, "slate"}
         if history is not None:
-            names |= {"candidates", "slate", "response"}
+            names |= {"candidates", "response"}
         self._names = tuple(names)
         self._memory, self._storage = memory, Storage(int(memory * (1 - holdout)))
         self._filling: Iterator[bool] | None = self._fill(0, at_first=True)
@@ -188,7 +188,16 @@ class Feed:
         if self._may_not_fit():
             log = in_order(log, (self._seed, epoch))
         for rows in log.sessions(BATCH, self._names):
+            self._refuse_larger(rows)
             yield rows if self._history is None else remember(rows, self._history)
+
+    def _refuse_larger(self, rows: Rows) -> None:
+        size, own = rows["slate"].shape[1], self._agent.slate_size
+        if size > own:
+            raise LogError(
+                f"the log shows slates of {size} items, but those of its first rows, or "
+                f"slate_size, have {own}; start again with --set slate_size={size}"
+            )
 
     def _may_not_fit(self) -> bool:
         # Files are up to a few times smaller than what they hold.
@@ -226,8 +235,3 @@ def held_out(sessions: Array, share: float) -> Array:
     hashes = [zlib.crc32(name.encode()) for name in sessions.tolist()]
     found: Array = np.array(hashes, np.int64) < share * 2**32
     return found
-
-
-def fingerprint(log: Log) -> list[list[str | int]]:
-    """What a resumed run finds unchanged: names and sizes of the files."""
-    return [[Path(file).name, file.stat().st_size] for file, _ in log.shards]

@@ -18,10 +18,11 @@ from algorithms.policy import Policy
 from algorithms.run import Checkpoint, RunError, versions
 from algorithms.training import Progress, Stop, save_policy
 from offline.learning.agent import OfflineAgent
-from offline.learning.data import Block, Feed, Position, fingerprint
+from offline.learning.data import Block, Feed, Position
+from offline.learning.order import fingerprint
 from offline.learning.run import OfflineRun
 from offline.learning.source import Source, make_agent, open_source
-from offline.learning.steps import Learner, LocalLearner
+from offline.learning.steps import Learner, LocalLearner, check_finite
 
 CHUNK, CHUNK_ROWS = 32, 2**16
 """Updates at most between two looks at the signals, and rows that travel to learners at once."""
@@ -53,6 +54,7 @@ class OfflineTraining:
         torch.set_num_threads(plan.torch_threads)
         self.run, self.clock = run, clock
         self.source: Source = open_source(run.config)
+        self._files = fingerprint(self.source.log)
         agent = make_agent(run.config, self.source, fresh=checkpoint is None)
         self.clock.charge("startup", exact=True)
         self.feed = Feed(
@@ -75,6 +77,7 @@ class OfflineTraining:
         self.used: int = state.get(STEPS, 0)
         self._best: dict[str, Any] | None = state.get("best")
         self._held: dict[str, float] = state.get("held_out", {})
+        self._reported: int = state.get("reported", 0)
         self._peak: int = state.get("peak_memory_bytes", 0)
         self._wall_before: float = state.get("wall_seconds", 0.0)
         self._log = MetricsLog(run.path, None if checkpoint is None else self.used)
@@ -95,7 +98,7 @@ class OfflineTraining:
         return min(limits)
 
     def _continue(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.state["log"] != fingerprint(self.source.log):
+        if checkpoint.state["log"] != self._files:
             raise RunError(
                 f"the log in {', '.join(self.run.config.data)} is not what it was when the run "
                 f"in {self.run.path} began; bring it back, or start a new run (with --init)"
@@ -136,7 +139,7 @@ class OfflineTraining:
             progress.update(updates, speed, self._held.get("loss", math.nan))
             if stopping:
                 signals.check()
-        if self.learner.updates % plan.evaluate_every or not self._held:
+        if self.learner.updates != self._reported:
             self._report((self.learner.updates - before) / max(time.monotonic() - began, 1e-9))
         self._save()
         signals.check()
@@ -181,6 +184,7 @@ class OfflineTraining:
         self.clock.charge("train")
         if self.feed.held is not None:
             self._held = self.learner.held_out(self.feed.held)
+            check_finite({f"held_out/{k}": v for k, v in self._held.items()}, self.learner.updates)
         row = {
             STEPS: float(self.used),
             "updates": float(self.learner.updates),
@@ -193,6 +197,7 @@ class OfflineTraining:
         row |= {f"held_out/{k}": v for k, v in sorted(self._held.items()) if k != "loss"}
         row |= {f"learner/{name}": value for name, value in sorted(learned.items())}
         self._log.write(row)
+        self._reported = self.learner.updates
         loss = self._held.get("loss", math.nan)
         if self.run.config.train.select == _BEST and not math.isnan(loss):
             if self._best is None or loss < self._best["loss"]:
@@ -219,7 +224,8 @@ class OfflineTraining:
             "position": list(self.position),
             "best": self._best,
             "held_out": self._held,
-            "log": fingerprint(self.source.log),
+            "log": self._files,
+            "reported": self._reported,
             "cpu_seconds": self.clock.spent,
             "wall_seconds": self._wall,
             "peak_memory_bytes": self._peak,

@@ -30,7 +30,7 @@ class Source:
 
     Attributes:
         log: to read.
-        slate_size: K, of its largest slates among the first ones.
+        slate_size: K, of the config, or of the largest slates among the first ones.
         history: that the agent remembers.
         computed: the same where it is to be computed, `None` where the log holds it.
         world: arguments of `envs.registry.make_simulator` where the log is of a world
@@ -61,7 +61,8 @@ def open_source(config: OfflineConfig) -> Source:
         wanted = History.from_json(spec, [term.model_dump() for term in config.history])
         computed = None if wanted.version == own.version else wanted
     world = log.header.world
-    return Source(log, rows["slate"].shape[1], computed or own, computed, world)
+    slate_size = config.slate_size or rows["slate"].shape[1]
+    return Source(log, slate_size, computed or own, computed, world)
 
 
 def make_agent(config: OfflineConfig, source: Source, *, fresh: bool = True) -> OfflineAgent:
@@ -83,7 +84,13 @@ def make_agent(config: OfflineConfig, source: Source, *, fresh: bool = True) -> 
                 spec, source.history, source.slate_size, config.settings
             )
     except BUILD_ERRORS as error:
-        raise ValueError(str(error).strip().splitlines()[0]) from None
+        reason = str(error).strip().splitlines()[0]
+        if "allocate memory" in reason:
+            reason = (
+                f"the network of {config.algorithm} does not fit into this machine's memory; "
+                f"lower {config.algorithm}.hidden or {config.algorithm}.item_hidden"
+            )
+        raise ValueError(reason) from None
     if fresh and config.init is not None:
         _begin_with(agent, config.init)
     return agent

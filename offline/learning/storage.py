@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from offline.log import LogError
+
 Columns = Mapping[str, Tensor]
 
 _PADDING = {torch.bool: False, torch.int64: -1}
@@ -39,7 +41,11 @@ class Storage:
         return {name: values[: self.rows] for name, values in self._columns.items()}
 
     def put(self, columns: Columns) -> bool:
-        """Add rows, padded to the largest so far; False, and nothing added, without room."""
+        """Add rows, padded to the largest so far; False, and nothing added, without room.
+
+        Raises:
+            LogError: the limit is more than the machine can give.
+        """
         count = len(next(iter(columns.values())))
         if not self._fits(columns):
             if self.rows and self.rows + count > self._room(columns):
@@ -89,10 +95,16 @@ class Storage:
         old, kept = self._columns, self.rows
         self._capacity = max(self._room(columns), kept + count)
         shapes = self._shapes(columns)
-        self._columns = {
-            name: torch.empty((self._capacity, *shapes[name]), dtype=values.dtype)
-            for name, values in columns.items()
-        }
+        try:
+            self._columns = {
+                name: torch.empty((self._capacity, *shapes[name]), dtype=values.dtype)
+                for name, values in columns.items()
+            }
+        except RuntimeError:  # torch's word for too little memory
+            raise LogError(
+                f"this machine does not give the {self._limit / 2**30:,.1f} GB that "
+                "train.memory_gb asks for; lower it, larger logs are read in parts"
+            ) from None
         self.rows = 0
         if kept:
             self.put({name: values[:kept] for name, values in old.items()})

@@ -90,7 +90,11 @@ class MARWILAgent(BCAgent):
             self.follows = ("user", "history")
 
     def log_columns(self, rows: Rows) -> dict[str, Tensor]:
-        """What was seen and shown, and its return, of sessions that have ended."""
+        """What was seen and shown, and its return, of sessions that have ended.
+
+        Raises:
+            ValueError: returns that float32 does not hold.
+        """
         step, ends = rows["step"], rows["terminated"] | rows["truncated"]
         first = np.flatnonzero(step == 0)
         lengths = np.diff(first, append=len(rows))
@@ -98,6 +102,11 @@ class MARWILAgent(BCAgent):
         if not ended.all():
             rows = rows.take(ended)
         returns = returns_to_go(rows["reward"], rows["step"], self.options.gamma)
+        if not np.isfinite(returns).all():
+            raise ValueError(
+                "the rewards of a session add up to more than float32 holds; give them in a "
+                "larger unit"
+            )
         if len(returns) and not self.scale[1]:
             self.scale.copy_(torch.tensor(spread(returns)))
         columns = {**chosen_columns(rows), "return": torch.from_numpy(returns)}

@@ -25,7 +25,8 @@ def returns_to_go(
     order = np.argsort(step, kind="stable")
     for rows in np.split(order, np.bincount(step).cumsum()[:-1])[:0:-1]:
         total[rows - 1] += discount * total[rows]
-    return total.astype(np.float32)
+    with np.errstate(over="ignore"):  # infinities are for the caller to see
+        return total.astype(np.float32)
 
 
 def normaliser(moment: Tensor, count: int, square: Tensor, rate: float) -> tuple[Tensor, Tensor]:

@@ -90,3 +90,27 @@ def test_ctrl_c_saves_and_the_run_goes_on(log: Path, tmp_path: Path) -> None:
     assert last.startswith("Stopped; ") and f"python -m offline.train --resume {out}" in last
     assert "Traceback" not in said
     assert list((out / "checkpoints").glob("step-*"))
+
+
+def test_a_run_goes_on_from_another_folder_whatever_named_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LogWriter(tmp_path / "log", HEADER) as writer:
+        writer.write(make_rows(sessions=60))
+    monkeypatch.chdir(tmp_path)
+    small = ("--set", "train.updates=2", "--set", "bc.hidden=[8]")
+    invoke(app, "bc", "--set", "data=[log]", "--out", "first", *small)
+    invoke(app, "bc", "--data", "log", "--set", "init=first", "--out", "second", *small)
+    monkeypatch.chdir("/")
+    for name in ("first", "second"):
+        (tmp_path / name / "result.json").unlink()
+        assert "held-out loss" in invoke(app, "--resume", tmp_path / name)
+
+
+def test_slates_of_several_sizes_make_a_policy_of_the_size_asked_for(tmp_path: Path) -> None:
+    for name, slots in (("a", 2), ("b", 3)):
+        with LogWriter(tmp_path / "log", HEADER, name=name) as writer:
+            writer.write(make_rows(sessions=60, slots=slots, seed=slots))
+    out = tmp_path / "run"
+    invoke(app, "bc", "--data", tmp_path / "log", "--out", out, "--set", "slate_size=3")
+    assert Policy.load(out).slate_size == 3

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from algorithms.config import load_config
 from algorithms.run import create_run
+from offline.learning.data import held_out
 from offline.log import LogWriter, Rows
 from offline.train import app
 from tests.offline.log.made import HEADER, make_rows
@@ -55,6 +56,9 @@ def log(tmp_path: Path) -> Path:
         (["bc", "--config", "absent.yaml"], "cannot read the config absent.yaml"),
         (["bc", "--init", "absent"], "holds no policy"),
         (["bc", "--set", "history=[{what: nothing}]"], "names 'nothing', which is none of"),
+        (["bc", "--set", "slate_size=0"], "slate_size is 0"),
+        (["bc", "--set", "bc.hidden=[100000000000]"], "lower bc.hidden or bc.item_hidden"),
+        (["bc", "--set", "train.memory_gb=1e6"], "that train.memory_gb asks for; lower it"),
         (["marwil", "--set", "marwil.advantage=two_step"], "marwil.advantage is two_step"),
     ],
 )
@@ -196,6 +200,9 @@ def test_numbers_that_explode(log: Path, tmp_path: Path) -> None:
     flags = ("--set", "bc.lr=1e38", "--set", "bc.layer_norm=false", "--set", "bc.hidden=[]")
     found = sentence("bc", "--data", log, "--out", tmp_path / "run", *flags, status=1)
     assert "lower lr or grad_clip" in found
+    # Nothing had been saved, so that nothing is in the way of the next try.
+    assert f"nothing had been saved, and {tmp_path / 'run'} is removed; start again" in found
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_world_that_cannot_be_played_is_told_before_training(log: Path, tmp_path: Path) -> None:
@@ -208,3 +215,28 @@ def test_a_world_that_cannot_be_played_is_told_before_training(log: Path, tmp_pa
         (log / "log.json").write_text(json.dumps({**header, "world": world}))
         assert reason in sentence("bc", "--data", log, "--out", out)
         assert not out.exists()
+
+
+def test_numbers_that_explode_only_where_they_are_held_out(tmp_path: Path) -> None:
+    rows = make_rows(sessions=60)
+    candidates = rows["candidates"].copy()
+    candidates[held_out(rows["session_id"], 0.05)] = 3e38
+    log = write(tmp_path / "log", rows.replace(candidates=candidates))
+    large = ("--set", "bc.lr=1", "--set", "bc.warmup_updates=0")
+    flags = ("--out", tmp_path / "run", "--set", "train.updates=3", *large)
+    found = sentence("bc", "--data", log, *flags, status=1)
+    assert found.startswith("'held_out/loss' is ") and "after 3 updates; lower lr" in found
+
+
+def test_ctrl_c_before_anything_was_learned_leaves_no_folder(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*given: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("offline.learning.loop.Feed", stopped)
+    found = sentence("bc", "--data", log, "--out", tmp_path / "run", status=130)
+    assert (
+        found == f"Stopped; nothing had been saved, and {tmp_path / 'run'} is removed; start again"
+    )
+    assert not (tmp_path / "run").exists()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from torch import Tensor
 from offline.bc import BCAgent, BCSettings
 from offline.learning import data
 from offline.learning.data import Block, Feed, held_out
-from offline.learning.order import counted_rows, in_order
+from offline.learning.order import counted_rows, fingerprint, in_order
 from offline.learning.storage import Storage
 from offline.log import LogError, Rows, open_log
 from tests.offline.learning.conftest import numbered, write_shards
@@ -186,3 +188,36 @@ def test_a_header_without_rows_is_refused(tmp_path: Path) -> None:
     HEADER.write(tmp_path / "log")
     with pytest.raises(LogError, match="is empty"):
         open_log(tmp_path / "log")
+
+
+def test_rows_of_compressed_files_are_counted_as_far_as_they_go(shards: Path) -> None:
+    files = sorted(shards.glob("*.jsonl"))
+    whole = gzip.compress(files[0].read_bytes(), 1)
+    for file in files:
+        file.unlink()
+    (shards / "part-0.jsonl.gz").write_bytes(whole)
+    assert counted_rows(open_log(shards)) == 60
+    (shards / "part-0.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    assert 0 < counted_rows(open_log(shards)) < 60
+
+
+def test_a_file_that_is_gone_is_named(shards: Path) -> None:
+    log = open_log(shards)
+    gone = shards / "gone.jsonl"
+    without = replace(log, shards=((gone, shards),))
+    for asked in (fingerprint, counted_rows):
+        with pytest.raises(LogError, match=r"gone\.jsonl cannot be read .No such file"):
+            asked(without)
+
+
+def test_slates_that_are_larger_than_the_first_ones_are_refused(tmp_path: Path) -> None:
+    folder = write_shards(tmp_path / "log", [numbered(20), numbered(20, seed=1, slots=3)])
+    with pytest.raises(
+        LogError, match=r"slates of 3 items.*have 2; start again with --set slate_s"
+    ):
+        make_feed(folder)
+
+
+def test_more_memory_than_there_is(shards: Path) -> None:
+    with pytest.raises(LogError, match=r"does not give the 1,000,000\.0 GB that train.memory_gb"):
+        make_feed(shards, 10**6 * 2**30, holdout=0.0)

@@ -174,3 +174,33 @@ def test_a_resumed_run_does_not_look_for_what_it_began_with(shards: Path, tmp_pa
         train(second, 3)
     shutil.rmtree(first.path)
     assert train(second, resume=True).learner.updates > 3
+
+
+def test_no_row_of_metrics_is_written_twice(shards: Path, tmp_path: Path) -> None:
+    # Nothing is held out, and the budget ends with a row.
+    none = ("train.holdout=0", "train.select=last", "train.updates=14", "train.evaluate_every=7")
+    run = new_run("bc", shards, tmp_path / "none", *none)
+    train(run)
+    assert [row["updates"] for row in metrics(run)] == ["7", "14"]
+    # A run that is stopped after its last update has its last row already.
+    late = new_run("bc", shards, tmp_path / "late", "train.updates=10")
+    train(late)
+    before = metrics(late)
+    train(late, resume=True)
+    assert metrics(late) == before and [row["updates"] for row in before] == ["7", "10"]
+
+
+def test_a_log_of_the_same_size_with_other_content_is_not_continued_with(
+    shards: Path, tmp_path: Path
+) -> None:
+    run = new_run("bc", shards, tmp_path / "run")
+    with pytest.raises(Interrupted):
+        train(run, 3)
+    file = sorted(shards.glob("*.jsonl"))[-1]
+    before = file.read_bytes()
+    file.write_bytes(before.replace(b"random", b"rundom", 1))
+    assert len(file.read_bytes()) == len(before)
+    with pytest.raises(RunError, match="is not what it was when the run"):
+        train(run, resume=True)
+    file.write_bytes(before)
+    assert train(run, resume=True).learner.updates > 3

@@ -150,3 +150,8 @@ def test_what_turned_out_well_is_shown_though_the_log_is_random(advantage: str) 
 
     assert best_first(2.0) > 0.85
     assert best_first(0.0) < 0.5  # cloning random slates
+
+
+def test_returns_that_float32_does_not_hold_are_refused() -> None:
+    with pytest.raises(ValueError, match="more than float32 holds; give them in a larger unit"):
+        make_agent().log_columns(with_rewards(3e38, 3e38))

@@ -94,12 +94,10 @@ def _refuse_gaps(rows: Rows) -> None:
     bad = np.flatnonzero(step != expected)
     if len(bad):
         row = int(bad[0])
-        what = (
-            f"two rows for step {step[row]}"
-            if not begins[row] and step[row] == step[row - 1]
-            else f"no row for step {expected[row]}"
-        )
+        is_double = not begins[row] and step[row] == step[row - 1]
+        what = f"two rows for step {step[row]}" if is_double else f"no row for step {expected[row]}"
+        several = "; of several logs, record one anew with another --seed" if is_double else ""
         raise LogError(
             f"session '{ids[row]}' has {what}; `python -m offline.check DIR --fix DEST` writes a "
-            "clean copy"
+            f"clean copy{several}"
         )

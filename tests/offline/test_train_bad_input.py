@@ -120,6 +120,12 @@ def test_a_session_that_misses_a_step(tmp_path: Path) -> None:
     assert "no row for step 1" in found
 
 
+def test_two_logs_whose_sessions_share_their_ids(log: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "other", make_rows(sessions=40))
+    found = sentence("bc", "--data", log, "--data", other, "--out", tmp_path / "run")
+    assert "two rows for step 0" in found and "record one anew with another --seed" in found
+
+
 def test_sessions_without_an_end_have_no_return(tmp_path: Path) -> None:
     rows = make_rows(sessions=5).replace(terminated=np.zeros(15, np.bool_))
     data = ("--data", write(tmp_path / "log", rows))

@@ -218,12 +218,14 @@ def section(numbers: Numbers) -> str:
         "",
         "![bias and coverage of off-policy estimates](docs/images/ope.png)",
         "",
+        "<details><summary>The table</summary>",
+        "",
         "| world | policies | sessions, ESS | truth | estimator | bias | RMSE | t | bootstrap | "
         "Bernstein, width |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [_line(row) for row in numbers["rows"]]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", "</details>"])
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -144,9 +144,11 @@ def chosen_sessions(found: Sessions, taken: Array) -> Sessions:
 
 
 def by_time(found: Sessions, time: Array) -> Sessions:
-    """The sessions in the order in which they began."""
+    """The sessions in the order in which they began, and of their rows where they began at once."""
     lengths = np.diff(found.begins, append=len(found.order))
-    order = np.argsort(time[found.order[found.begins]], kind="stable")
+    first = found.order[found.begins]
+    # Not in the order of ids: their hashes differ from process to process.
+    order = np.lexsort((first, time[first]))
     sizes = lengths[order]
     begins = np.cumsum(sizes) - sizes
     inside = np.arange(len(found.order)) - np.repeat(begins, sizes)

@@ -486,6 +486,13 @@ def test_folders_that_cannot_be(site: Site, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_an_empty_folder_may_be_there_already(site: Site, tmp_path: Path) -> None:
+    site.ask()
+    (tmp_path / "joined").mkdir()
+    rows, _ = joined(site)
+    assert len(rows) == 1
+
+
 def test_a_full_disk_leaves_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.ask()
 

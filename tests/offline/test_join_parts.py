@@ -137,6 +137,10 @@ def test_sessions_in_the_order_of_their_beginnings() -> None:
     assert ordered.order.tolist() == [2, 3, 0, 1, 4]
     assert ordered.begins.tolist() == [0, 2, 4]
     assert (ordered.part.tolist(), ordered.terminated.tolist()) == ([1, 0, 2], [False, True, True])
+    at_once = by_time(
+        Sessions(array(2, 0, 1), array(0, 1), array(0, 0), np.array(flags("xx"))), np.zeros(3)
+    )
+    assert at_once.order.tolist() == [0, 1, 2]
     some = chosen_sessions(found, np.array([True, False, True]))
     assert some.order.tolist() == [0, 1, 4]
     assert some.begins.tolist() == [0, 2]

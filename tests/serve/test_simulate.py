@@ -26,6 +26,7 @@ from algorithms.core.collect import Collector
 from algorithms.evaluation import evaluate_policy
 from algorithms.policy import Policy
 from envs.registry import make_simulator
+from offline.bc import BCAgent, BCSettings
 from serve.settings import Limits, Settings
 from serve.simulate import app as command
 from serve.simulating.client import Endpoint, EndpointError
@@ -48,6 +49,15 @@ def bandit() -> Policy:
     return Policy(agent, exploration=Exploration(), info={"world": LINEAR})
 
 
+def cloned() -> Policy:
+    """What an offline learner exports, greedy; weights that only the seed decides."""
+    simulator = make_simulator(num_users=1, **BOREDOM)
+    torch.manual_seed(3)
+    settings = BCSettings(hidden=(16,)).model_dump()
+    agent = BCAgent(simulator.spec, simulator.history, simulator.slate_size, settings)
+    return Policy(agent, exploration=Exploration(), info={"world": BOREDOM})
+
+
 @pytest.mark.parametrize(
     ("policy", "world"),
     [
@@ -55,8 +65,9 @@ def bandit() -> Policy:
         (slateq(BOREDOM, Exploration()), BOREDOM),
         (of_baseline("click_maximiser", EVOLUTION), EVOLUTION),
         (bandit(), LINEAR),
+        (cloned(), BOREDOM),
     ],
-    ids=["slateq", "slateq-boredom", "click_maximiser", "linucb"],
+    ids=["slateq", "slateq-boredom", "click_maximiser", "linucb", "bc"],
 )
 def test_greedy_policies_earn_the_same(
     tmp_path: Path, policy: Policy, world: dict[str, Any]

@@ -114,3 +114,18 @@ def test_slates_of_several_sizes_make_a_policy_of_the_size_asked_for(tmp_path: P
     out = tmp_path / "run"
     invoke(app, "bc", "--data", tmp_path / "log", "--out", out, "--set", "slate_size=3")
     assert Policy.load(out).slate_size == 3
+
+
+def test_the_evaluation_and_the_file_are_those_asked_for(log: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("train: {updates: 1}\nevaluate: {users: 10}\n")
+    found = []
+    for number, (seed, backend) in enumerate(((1, "torch"), (2, "torch"), (1, "google"))):
+        flags = ("--set", f"evaluate.seed={seed}", "--set", f"evaluate.backend={backend}")
+        out = tmp_path / str(number)
+        invoke(app, "bc", "--data", log, "--config", file, "--out", out, *flags)
+        result = json.loads((out / "result.json").read_text())
+        assert result["updates"] == 1 and result["eval_users"] == 10
+        assert result["backend"] == backend
+        found.append(result["return_mean"])
+    assert found[0] != found[1] and found[0] != found[2]

@@ -204,3 +204,19 @@ def test_a_log_of_the_same_size_with_other_content_is_not_continued_with(
         train(run, resume=True)
     file.write_bytes(before)
     assert train(run, resume=True).learner.updates > 3
+
+
+def test_reports_checkpoints_and_threads_are_as_many_as_asked_for(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    monkeypatch.setattr(loop.torch, "set_num_threads", threads.append)
+    plan = ("train.updates=9", "train.evaluate_every=4", "train.checkpoint_every=2")
+    for kept, expected in ((1, [9]), (3, [6, 8, 9])):
+        more = (f"train.keep_checkpoints={kept}", f"train.torch_threads={kept}")
+        run = new_run("bc", shards, tmp_path / str(kept), *plan, *more)
+        train(run)
+        names = sorted(path.name for path in run.checkpoints.glob("step-*"))
+        assert [int(name.removeprefix("step-")) for name in names] == expected
+        assert [row["updates"] for row in metrics(run)] == ["4", "8", "9"]
+    assert threads == [1, 3]

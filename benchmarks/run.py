@@ -32,7 +32,7 @@ def main(
     """Run benchmarks one after the other; a line of JSON for each."""
     if show:
         for benchmark in benchmarks().values():
-            print(f"{benchmark.name:<14}{benchmark.summary}")
+            print(f"{benchmark.name:<16}{benchmark.summary}")
         return
     if table:
         rewrite(render(benchmarks(), read_results()))

@@ -26,12 +26,10 @@ from algorithms.layers import (
     Layer,
     Plain,
     Section,
+    algorithm_of,
+    command_layers,
     default_layer,
     known,
-    merge,
-    origin,
-    override_layer,
-    read_layer,
     validated,
 )
 
@@ -151,20 +149,9 @@ def load_config(
         algorithm(name)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    layers = [default_layer(name)]
-    if file is not None:
-        layers.append(read_layer(Path(file)))
-    layers += [override_layer(text) for text in overrides]
-    for key, value in (changes or {}).items():
-        if value is not None:
-            layers.append((f"--{key}", {key: value}))
-    found = merge(layers).get("algorithm", name)
-    if found != name:
-        raise ConfigError(
-            f"{origin(layers, ('algorithm',))}: algorithm is {found!r}, but the command says "
-            f"'{name}'; name the same one"
-        )
-    return parse([*layers, ("the command", {"algorithm": name})])
+    own = default_layer(name)
+    path = None if file is None else Path(file)
+    return parse(command_layers(name, own, path, overrides, changes or {}))
 
 
 def parse(layers: Sequence[Layer]) -> RunConfig:
@@ -175,14 +162,7 @@ def parse(layers: Sequence[Layer]) -> RunConfig:
     """
     from algorithms.registry import algorithm
 
-    data = merge(layers)
-    name = data.get("algorithm")
-    if not isinstance(name, str):
-        raise ConfigError(f"{origin(layers, ('algorithm',))}: algorithm is missing")
-    try:
-        entry = algorithm(name)
-    except ValueError as error:
-        raise ConfigError(f"{origin(layers, ('algorithm',))}: {error}") from None
+    data, name, entry = algorithm_of(layers, algorithm)
     keys = [key for key in RunConfig.model_fields if key != "settings"]
     known(layers, (), data, [*keys, name])
     settings: ActingSettings = validated(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -15,6 +15,7 @@ from algorithms import strict_yaml
 Plain = dict[str, Any]
 Layer = tuple[str, Plain]
 _MISSING: Any = object()
+_T = TypeVar("_T")
 
 
 class Section(BaseModel):
@@ -27,12 +28,17 @@ class ConfigError(ValueError):
     """A config that cannot be used; the message is one sentence."""
 
 
+def packaged_layer(name: str) -> Layer | None:
+    """A file of ours in `configs/`, by its path there without `.yaml`; `None` without one."""
+    source, file = f"configs/{name}.yaml", resources.files("configs")
+    for part in f"{name}.yaml".split("/"):
+        file = file / part
+    return (source, _mapping(source, file.read_text("utf-8"))) if file.is_file() else None
+
+
 def default_layer(name: str) -> Layer:
     """The algorithm's own file; without one every key has its default but `env.name`."""
-    file = resources.files("configs") / f"{name}.yaml"
-    if not file.is_file():
-        return "defaults", {"env": {"name": "interest_evolution"}}
-    return f"configs/{name}.yaml", _mapping(f"configs/{name}.yaml", file.read_text("utf-8"))
+    return packaged_layer(name) or ("defaults", {"env": {"name": "interest_evolution"}})
 
 
 def read_layer(path: Path) -> Layer:
@@ -72,6 +78,55 @@ def override_layer(text: str) -> Layer:
     for part in reversed(parts):
         data = {part: data}
     return source, data
+
+
+def command_layers(
+    name: str,
+    own: Layer,
+    file: Path | None,
+    overrides: Iterable[str],
+    changes: Mapping[str, Any],
+) -> list[Layer]:
+    """What a command that trains makes its config of, the later over the earlier.
+
+    Args:
+        name: of the algorithm.
+        own: its own layer.
+        file: a YAML file of the user's.
+        overrides: `key=value` with dots in the key.
+        changes: the same from flags of the command, by key; `None` is no change.
+
+    Raises:
+        ConfigError: a layer cannot be read, or names another algorithm.
+    """
+    layers = [own]
+    if file is not None:
+        layers.append(read_layer(file))
+    layers += [override_layer(text) for text in overrides]
+    layers += [(f"--{key}", {key: value}) for key, value in changes.items() if value is not None]
+    found = merge(layers).get("algorithm", name)
+    if found != name:
+        raise ConfigError(
+            f"{origin(layers, ('algorithm',))}: algorithm is {found!r}, but the command says "
+            f"'{name}'; name the same one"
+        )
+    return [*layers, ("the command", {"algorithm": name})]
+
+
+def algorithm_of(layers: Sequence[Layer], find: Callable[[str], _T]) -> tuple[Plain, str, _T]:
+    """Merged layers, the algorithm that they name, and what `find` knows by that name.
+
+    Raises:
+        ConfigError: none is named, or `find` knows none of that name.
+    """
+    data = merge(layers)
+    name = data.get("algorithm")
+    if not isinstance(name, str):
+        raise ConfigError(f"{origin(layers, ('algorithm',))}: algorithm is missing")
+    try:
+        return data, name, find(name)
+    except ValueError as error:
+        raise ConfigError(f"{origin(layers, ('algorithm',))}: {error}") from None
 
 
 def merge(layers: Iterable[Layer]) -> Plain:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from algorithms import strict_yaml
 from algorithms.config import EvaluateSection
 from algorithms.environment import HistoryTerm
 from algorithms.layers import (
@@ -18,11 +16,10 @@ from algorithms.layers import (
     Layer,
     Plain,
     Section,
+    algorithm_of,
+    command_layers,
     known,
-    merge,
-    origin,
-    override_layer,
-    read_layer,
+    packaged_layer,
     validated,
 )
 from offline.learning.registry import learner
@@ -128,18 +125,12 @@ def load_config(
         learner(name)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    layers = [_default_layer(name)]
-    if file is not None:
-        layers.append(read_layer(file))
-    layers += [override_layer(text) for text in overrides]
-    layers += [(f"--{k}", {k: v}) for k, v in (changes or {}).items() if v is not None]
-    found = merge(layers).get("algorithm", name)
-    if found != name:
+    own = packaged_layer(f"offline/{name}")
+    if own is None:
         raise ConfigError(
-            f"{origin(layers, ('algorithm',))}: algorithm is {found!r}, but the command says "
-            f"'{name}'; name the same one"
+            f"there is no configs/offline/{name}.yaml; every offline learner needs one"
         )
-    return _located(parse([*layers, ("the command", {"algorithm": name})]))
+    return _located(parse(command_layers(name, own, file, overrides, changes or {})))
 
 
 def _located(config: OfflineConfig) -> OfflineConfig:
@@ -149,29 +140,13 @@ def _located(config: OfflineConfig) -> OfflineConfig:
     return config.model_copy(update={"data": data, "init": init})
 
 
-def _default_layer(name: str) -> Layer:
-    source = f"configs/offline/{name}.yaml"
-    file = resources.files("configs") / "offline" / f"{name}.yaml"
-    if not file.is_file():
-        raise ConfigError(f"there is no {source}; every offline learner needs one")
-    data: Plain = strict_yaml.load(file.read_text("utf-8"))
-    return source, data
-
-
 def parse(layers: Sequence[Layer]) -> OfflineConfig:
     """Check merged layers.
 
     Raises:
         ConfigError: an unknown key, a wrong type, or a combination that cannot be.
     """
-    data = merge(layers)
-    name = data.get("algorithm")
-    if not isinstance(name, str):
-        raise ConfigError(f"{origin(layers, ('algorithm',))}: algorithm is missing")
-    try:
-        entry = learner(name)
-    except ValueError as error:
-        raise ConfigError(f"{origin(layers, ('algorithm',))}: {error}") from None
+    data, name, entry = algorithm_of(layers, learner)
     if not data.get("data"):
         raise ConfigError("there is no log to learn from; give its folder with --data")
     keys = [key for key in OfflineConfig.model_fields if key != "settings"]

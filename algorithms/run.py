@@ -112,11 +112,20 @@ class RunFolder(Generic[C]):
         return self.path / "checkpoints"
 
     def result(self) -> dict[str, Any] | None:
-        """What the run came to, `None` before it has ended."""
+        """What the run came to, `None` before it has ended.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        path = self.path / _RESULT
         try:
-            found: dict[str, Any] = json.loads((self.path / _RESULT).read_text())
+            found: dict[str, Any] = json.loads(path.read_text())
         except FileNotFoundError:
             return None
+        except ValueError:
+            raise RunError(
+                f"{path} is damaged; remove it, and --resume ends the run again"
+            ) from None
         return found
 
     def write_result(self, result: Mapping[str, Any]) -> None:

@@ -131,6 +131,12 @@ def test_results_are_whole_or_absent(run: Run) -> None:
     assert run.result() == {"return_mean": 1.0}
 
 
+def test_a_damaged_result_is_one_sentence(run: Run) -> None:
+    (run.path / "result.json").write_text('{"return_mean": 1')
+    with pytest.raises(RunError, match=r"result\.json is damaged; remove it"):
+        run.result()
+
+
 def test_no_run_folder(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is not a run folder: it is no folder"):
         read_run(tmp_path / "absent")

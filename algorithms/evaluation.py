@@ -28,6 +28,7 @@ from algorithms.environment import World
 from algorithms.policy import Policy, Recommendation
 from envs.registry import make_simulator
 from envs.simulator import Observation, Simulator, Transition
+from envs.world import Insight
 
 Numbers = NDArray[np.float64]
 Task = tuple[World, int, int, int, bool]
@@ -258,17 +259,24 @@ class PlayedStep(NamedTuple):
         recommended: what was shown, and what that was drawn from.
         transition: what came back.
         playing: whose session was not over before, (B,) bool.
+        insight: what the world told people before the step, where that was asked for.
     """
 
     observation: Observation
     recommended: Recommendation
     transition: Transition
     playing: Tensor
+    insight: Insight | None = None
 
 
 @torch.no_grad()
 def steps_of_sessions(
-    policy: Policy, simulator: Simulator, first: int, seed: int, explore: bool
+    policy: Policy,
+    simulator: Simulator,
+    first: int,
+    seed: int,
+    explore: bool,
+    insight: bool = False,
 ) -> Iterator[PlayedStep]:
     """Play users `first`, `first + 1`, ... to the end of the longest session.
 
@@ -278,6 +286,7 @@ def steps_of_sessions(
         first: number of the first user.
         seed: of the policy's own draws.
         explore: whether to depart from the best slates.
+        insight: whether to ask the world what people may see of each step.
     """
     users = torch.arange(first, first + simulator.num_users)
     observation = simulator.reset(users)
@@ -292,8 +301,9 @@ def steps_of_sessions(
         recommended = policy.recommend(
             observation, explore=explore, slate_size=simulator.slate_size, generator=generator
         )
+        told = simulator.insight() if insight else None
         transition = simulator.step(recommended.slates)
-        yield PlayedStep(observation, recommended, transition, playing)
+        yield PlayedStep(observation, recommended, transition, playing, told)
         playing = playing & ~(transition.terminated | transition.truncated)
         observation = transition.observation
         step += 1

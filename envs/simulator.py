@@ -20,7 +20,7 @@ from envs.memory import keep_freed_memory
 from envs.noise import AddressedNoise, Noise, StreamNoise
 from envs.slates import check_positions, check_slates
 from envs.spec import FeatureSpec
-from envs.world import Outcome, State, World, check_sizes, consumed
+from envs.world import Insight, Outcome, State, World, check_sizes, consumed
 
 __all__ = [
     "Observation",
@@ -140,6 +140,10 @@ class Simulator(abc.ABC):
     def metrics(self, response: Tensor) -> dict[str, Tensor]:
         """Numbers to report a step, (B,) each."""
         return consumed(self.spec, response)
+
+    def insight(self) -> Insight | None:
+        """What the world tells people of the present users and candidates, if anything."""
+        return None
 
 
 class TorchSimulator(Simulator):
@@ -311,6 +315,10 @@ class TorchSimulator(Simulator):
             user, candidates, self._mask, self._response, self._has_response, self._history
         )
         return self._observation
+
+    def insight(self) -> Insight | None:
+        """As the world says; rows whose session is over mean nothing."""
+        return self.world.insight(self._state)
 
     @property
     def state(self) -> State:

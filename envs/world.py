@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -29,6 +31,28 @@ class Outcome(NamedTuple):
     response: Tensor
     reward: Tensor
     terminated: Tensor
+
+
+@dataclass(frozen=True)
+class Insight:
+    """What a world may tell people, not agents, under names that people read.
+
+    Attributes:
+        users: numbers of each user, (B,) each.
+        items: numbers of each candidate, (B, N) each.
+        tension: names of what attracts at once and of what decides the rest of the
+            session, among the items and users; `None` where a world has no such pair.
+        topic: what kind of document each candidate is, (B, N) int64.
+        topic_kind: what such a kind is called, as in "genre".
+        topic_names: of every kind, in the order in which they are drawn.
+    """
+
+    users: Mapping[str, Tensor] = field(default_factory=dict)
+    items: Mapping[str, Tensor] = field(default_factory=dict)
+    tension: tuple[str, str] | None = None
+    topic: Tensor | None = None
+    topic_kind: str = "topic"
+    topic_names: tuple[str, ...] = ()
 
 
 class World(abc.ABC):
@@ -68,6 +92,13 @@ class World(abc.ABC):
     @abc.abstractmethod
     def observe(self, state: State) -> tuple[Tensor, Tensor]:
         """User features (B, U) and candidate features (B, N, D)."""
+
+    def insight(self, state: State) -> Insight | None:
+        """What reports may show of a state with candidates; agents never see it.
+
+        `None` leaves reports to what is observed.
+        """
+        return None
 
     def metrics(self, response: Tensor) -> dict[str, Tensor]:
         """Numbers to report a step, (B,) each, by response feature of the clicked document."""

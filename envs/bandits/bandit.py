@@ -13,7 +13,7 @@ from torch import Tensor
 from envs.constants import Constant
 from envs.noise import Draws
 from envs.spec import Feature, FeatureSpec, number, one_hot
-from envs.world import Outcome, State, World
+from envs.world import Insight, Outcome, State, World
 
 
 class Purpose(IntEnum):
@@ -90,6 +90,17 @@ class Bandit(World):
         """The context, and the arms as one-hot vectors."""
         context = state["context"]
         return context, self._arms.like(context).expand(len(context), -1, -1)
+
+    def insight(self, state: State) -> Insight:
+        """The expected reward of each arm in the present context."""
+        expected = self.expected_rewards(state)
+        arms = torch.arange(self.num_candidates, device=expected.device)
+        return Insight(
+            items={"expected reward": expected},
+            topic=arms.expand(len(expected), -1),
+            topic_kind="arm",
+            topic_names=tuple(f"arm {number}" for number in range(self.num_candidates)),
+        )
 
     def transition(self, state: State, slate: Tensor, draws: Draws) -> Outcome:
         """The shown arm's reward; contexts to come don't depend on it."""

@@ -14,7 +14,7 @@ from envs.constants import Constant
 from envs.history import Term
 from envs.noise import Draws
 from envs.spec import FeatureSpec, number, one_hot, vector
-from envs.world import Outcome, State, World, check_sizes
+from envs.world import Insight, Outcome, State, World, check_sizes
 
 
 class Purpose(IntEnum):
@@ -187,6 +187,21 @@ class Boredom(World):
         if self.catalogue == "genres":
             return user, genre
         return user, torch.cat([genre, state["quality"][..., None]], dim=2)
+
+    def insight(self, state: State) -> Insight:
+        """Taste and quality attract; boredom with a genre undoes that and drives users away."""
+        genre, boredom = state["genre"], state["levels"] / self.boredom_levels
+        return Insight(
+            users={"mean boredom": boredom.mean(dim=1)},
+            items={
+                "taste + quality": state["tastes"].gather(1, genre) + state["quality"],
+                "boredom with the genre": boredom.gather(1, genre),
+            },
+            tension=("taste + quality", "boredom with the genre"),
+            topic=genre,
+            topic_kind="genre",
+            topic_names=tuple(f"genre {number}" for number in range(self.num_genres)),
+        )
 
     def transition(self, state: State, slate: Tensor, draws: Draws) -> Outcome:
         """Choice and leaving by the levels before, then the levels and time."""

@@ -14,7 +14,7 @@ from envs.constants import Constant
 from envs.history import Term
 from envs.noise import Draws
 from envs.spec import FeatureSpec, category, number, vector
-from envs.world import Outcome, State, World, check_sizes
+from envs.world import Insight, Outcome, State, World, check_sizes
 
 
 class Purpose(IntEnum):
@@ -172,6 +172,21 @@ class InterestEvolution(World):
             return interests, candidates
         user = torch.cat([interests, state["budget"][:, None]], dim=1)
         return user, torch.cat([candidates, state["quality"][..., None]], dim=2)
+
+    def insight(self, state: State) -> Insight:
+        """Interest attracts, quality pays later, and the budget says how long there is."""
+        topic = state["topic"]
+        quality = self._topic_quality.like(state["interests"])
+        return Insight(
+            users={"time left, minutes": state["budget"]},
+            items={
+                "interest in the topic": state["interests"].gather(1, topic),
+                "mean quality of the topic": quality[topic],
+            },
+            tension=("interest in the topic", "mean quality of the topic"),
+            topic=topic,
+            topic_names=tuple(f"quality {mean:+.1f}" for mean in quality.tolist()),
+        )
 
     def transition(self, state: State, slate: Tensor, draws: Draws) -> Outcome:
         """Choice, watch time, interests, budget, end: RecSim's order."""

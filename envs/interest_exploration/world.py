@@ -15,6 +15,7 @@ from envs.history import Term
 from envs.noise import Draws
 from envs.simulator import Outcome, State, World, check_sizes
 from envs.spec import FeatureSpec, category, number
+from envs.world import Insight
 
 
 class Purpose(IntEnum):
@@ -149,6 +150,19 @@ class InterestExploration(World):
         quality = state["quality"]
         candidates = [self._category.like(quality)[state["topic"]], quality[..., None]]
         return torch.ones_like(quality[:, :1]), torch.cat(candidates, dim=2)
+
+    def insight(self, state: State) -> Insight:
+        """Quality attracts everyone; whom a topic suits shows in the affinity to it."""
+        topic = state["topic"]
+        return Insight(
+            items={
+                "quality": state["quality"],
+                "affinity to the topic": state["affinity"].gather(1, topic),
+            },
+            tension=("quality", "affinity to the topic"),
+            topic=topic,
+            topic_names=tuple(f"topic {number}" for number in range(self.num_topics)),
+        )
 
     def transition(self, state: State, slate: Tensor, draws: Draws) -> Outcome:
         """A choice; nothing of the user changes."""

@@ -12,6 +12,7 @@ from envs.history import Term
 from envs.noise import Draws
 from envs.simulator import Outcome, State, World, check_sizes
 from envs.spec import Feature, FeatureSpec, number
+from envs.world import Insight
 
 MAX_ENGAGEMENT = 100.0
 
@@ -128,6 +129,15 @@ class LongTermSatisfaction(World):
         """Ones, and clickbait scores."""
         clickbait = state["clickbait"]
         return torch.ones_like(clickbait[:, :1]), clickbait[..., None]
+
+    def insight(self, state: State) -> Insight:
+        """Clickbait engages now; satisfaction multiplies what every later document engages."""
+        satisfaction = torch.sigmoid(self.sensitivity * state["exposure"])
+        return Insight(
+            users={"satisfaction": satisfaction},
+            items={"clickbait": state["clickbait"]},
+            tension=("clickbait", "satisfaction"),
+        )
 
     def transition(self, state: State, slate: Tensor, draws: Draws) -> Outcome:
         """Engagement by the satisfaction before, then exposure and time."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +33,17 @@ class Target:
 
     policy: Policy
     acting: Acting
+
+    def mark(self, world: World) -> str:
+        """What ids of its sessions begin with, so that several logs can be read as one.
+
+        The same weights, exploration and world have the same, wherever they are recorded.
+        """
+        said = [self.acting.policy, asdict(self.policy.exploration), world]
+        digest = hashlib.blake2b(json.dumps(said, sort_keys=True, default=str).encode())
+        for name, weights in sorted(self.policy.agent.state_dict().items()):
+            digest.update(name.encode() + weights.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -101,7 +114,8 @@ def play(task: Task, target: Target, world: World, seed: int, to: Destination) -
             playing.append(seen.playing.cpu().numpy())
     kept = np.stack(playing)
     # Hashed before rows are made, because ids of candidates begin with the session's.
-    names = [f"{seed}-{task.first + user}" for user in range(task.users)]
+    mark = target.mark(world)
+    names = [f"{mark}-{seed}-{task.first + user}" for user in range(task.users)]
     if to.pseudonyms is not None:
         names = [to.pseudonyms.of(name) for name in names]
     sessions = np.broadcast_to(np.array(names, object), kept.shape)

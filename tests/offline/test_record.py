@@ -159,6 +159,18 @@ def test_several_policies_are_arms_of_one_log(tmp_path: Path, run: Path) -> None
     assert text.startswith("random: return ") and f"\n{run.name}: return " in text
 
 
+def test_logs_of_two_policies_can_be_read_as_one(tmp_path: Path, run: Path) -> None:
+    for name, words in (
+        ("a", ["random"]),
+        ("b", [str(run)]),
+        ("c", [str(run), "--epsilon", "0.3"]),
+    ):
+        record(tmp_path / name, *words, *SMALL)
+    record(tmp_path / "again", "random", *SMALL)
+    a, b, c, again = (set(read(tmp_path / name)["session_id"]) for name in ("a", "b", "c", "again"))
+    assert len(a | b | c) == len(a) + len(b) + len(c) and a == again
+
+
 def test_ids_are_hashed_where_a_key_is_given(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("0123456789abcdef")
     key = ["--key-file", str(tmp_path / "key")]
@@ -166,8 +178,8 @@ def test_ids_are_hashed_where_a_key_is_given(tmp_path: Path) -> None:
     rows = read(tmp_path / "log")
     assert all(len(name) == 32 for name in rows["session_id"])
     assert open_log(tmp_path / "log").header.pseudonyms is not None
-    # No column may name a session as it was, 77-0 to 77-29.
-    assert b'"77-' not in (tmp_path / "log" / "part-000000-00000.jsonl").read_bytes()
+    # No column may name a session as it was, MARK-77-0 to MARK-77-29.
+    assert b"-77-" not in (tmp_path / "log" / "part-000000-00000.jsonl").read_bytes()
     assert all(
         a.startswith(f"{b}-") for a, b in zip(rows["impression_id"], rows["user_id"], strict=True)
     )

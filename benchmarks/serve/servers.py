@@ -130,12 +130,7 @@ class Server:
             raise RuntimeError(f"the server does not answer ({error}); it said: {said}") from None
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop it."""
         self.stop()
 

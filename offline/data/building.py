@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from offline.data.encoding import Encoding, time_of_day
 from offline.data.reading import Interactions, at, cells_of, line_of
 from offline.data.sessions import Floats, Ints, Pool, Sessions, remembered, split
-from offline.exporting.folder import refuse_existing
+from offline.exporting.folder import refuse_existing, whole_folder
 from offline.log import Header, LogError, LogWriter, Pseudonyms, Rows, write_catalogue
 
 POLICY = "logged"
@@ -76,13 +76,13 @@ class Built:
 
 
 def build(tables: Tables, encoding: Encoding, target: Path, choices: Choices) -> Built:
-    """Write a log, with its catalogue and encoding.
+    """Write a log, with its catalogue and encoding, whole or not at all.
 
     Raises:
         LogError: interactions name unknown items, a number is none, the folder holds
             something, or the disk is full.
     """
-    refuse_existing(target)
+    refuse_existing(target)  # before the tables are encoded, which takes long
     if choices.negatives < 0 or choices.gap <= 0:
         raise LogError(
             f"--negatives is {choices.negatives} and the session gap {choices.gap:g} s; at least "
@@ -100,13 +100,14 @@ def build(tables: Tables, encoding: Encoding, target: Path, choices: Choices) ->
         pseudonyms=None if key is None else key.mark,
     )
     ids = np.array(tables.items["item_id"].to_pylist(), object)
-    encoding.save(target)
-    catalogue = write_catalogue(target, ids.tolist(), features)
     sessions = split(interactions.user, interactions.time, choices.gap)
-    making = _Making(interactions, item, ids, features, user_features, encoding, catalogue)
-    with LogWriter(target, header, format=choices.format, pseudonyms=key) as writer:
-        for rows in making.rows(sessions, choices):
-            writer.write(rows)
+    with whole_folder(target) as folder:
+        encoding.save(folder)
+        catalogue = write_catalogue(folder, ids.tolist(), features)
+        making = _Making(interactions, item, ids, features, user_features, encoding, catalogue)
+        with LogWriter(folder, header, format=choices.format, pseudonyms=key) as writer:
+            for rows in making.rows(sessions, choices):
+                writer.write(rows)
     users = len(np.unique(interactions.user))
     begins = len(sessions.begins)
     return Built(writer.rows, begins, users, len(ids), unknown_items, unknown_users)

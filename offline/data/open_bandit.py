@@ -23,7 +23,7 @@ from offline.data.encoders import Encoder, Listed, Number
 from offline.data.encoding import Encoding
 from offline.data.movielens import find
 from offline.data.reading import at, header_of, line_of, read_table
-from offline.exporting.folder import refuse_existing
+from offline.exporting.folder import refuse_existing, whole_folder
 from offline.log import Header, LogError, LogWriter, Rows, write_catalogue
 
 POSITIONS = ("1", "2", "3")
@@ -67,14 +67,15 @@ def convert(folder: Path, target: Path, choices: Choices, encoding: Path | None 
     features = fitted.encode_items(items)
     users = fitted.encode_users(shown)
     columns = _columns(shown, ids, path)
-    fitted.save(target)
-    catalogue = write_catalogue(target, ids.tolist(), features)
     policy = folder.resolve().parent.name
-    with LogWriter(target, header, format=choices.format, pseudonyms=key) as writer:
-        for start in range(0, len(shown), _ROWS):
-            part = slice(start, start + _ROWS)
-            chunk = {name: values[part] for name, values in columns.items()}
-            writer.write(_rows(chunk, ids, users[part], catalogue, features.shape[1], policy))
+    with whole_folder(target) as partial:
+        fitted.save(partial)
+        catalogue = write_catalogue(partial, ids.tolist(), features)
+        with LogWriter(partial, header, format=choices.format, pseudonyms=key) as writer:
+            for start in range(0, len(shown), _ROWS):
+                part = slice(start, start + _ROWS)
+                chunk = {name: values[part] for name, values in columns.items()}
+                writer.write(_rows(chunk, ids, users[part], catalogue, features.shape[1], policy))
     return f"{writer.rows} sessions of one step, {len(ids)} items, policy {policy}"
 
 

@@ -38,8 +38,12 @@ def whole_folder(target: Path) -> Iterator[Path]:
         if target.exists():
             target.rmdir()
         os.replace(partial, target)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+    except (OSError, LogError) as error:
+        # A writer of logs says what it has kept, and nothing of it stays here.
+        cause = error.__context__ if isinstance(error, LogError) else error
+        if not isinstance(cause, OSError):
+            raise
+        reason = os.strerror(cause.errno) if cause.errno else str(cause)
         raise LogError(f"cannot write {target}: {reason}; nothing was kept of it") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from offline.data.encoding import FILE as ENCODING
 from offline.data.encoding import has_sampled_candidates
-from offline.exporting.folder import refuse_existing
+from offline.exporting.folder import refuse_existing, whole_folder
 from offline.log import COLUMNS, Log, LogError, LogWriter, Rows, concatenate
 from offline.log.files import write_whole
 from offline.propensities.calibration import Calibration
@@ -146,15 +146,8 @@ def estimate(log: Log, target: Path, settings: Settings) -> Report:
         models.append(fit(inputs.take(fold != number), reader.id_counts, settings.ridge))
     calibration = Calibration.of(_predictions(models, inputs, fold))
     writing = _Writing(reader, models, calibration)
-    for folder in folders:
-        for file in [*folder.glob("catalogue-*.jsonl"), *folder.glob(ENCODING)]:
-            write_whole(target / file.name, file.read_bytes())
-    for number, shard in enumerate(log.shards):
-        one = Log(log.header, (shard,))
-        format = "parquet" if shard[0].suffix == ".parquet" else "json"
-        with LogWriter(target, log.header, name=f"part-{number:05d}", format=format) as writer:
-            for batch in one.batches(columns=tuple(COLUMNS)):
-                writer.write(writing.estimated(batch))
+    with whole_folder(target) as partial:
+        _write(log, partial, writing)
     return Report(
         rows,
         len(sample),
@@ -164,6 +157,19 @@ def estimate(log: Log, target: Path, settings: Settings) -> Report:
         writing.smallest,
         calibration,
     )
+
+
+def _write(log: Log, target: Path, writing: _Writing) -> None:
+    """The log's files anew, and what lies beside them as it is."""
+    for folder in {folder: None for _, folder in log.shards}:
+        for file in [*folder.glob("catalogue-*.jsonl"), *folder.glob(ENCODING)]:
+            write_whole(target / file.name, file.read_bytes())
+    for number, shard in enumerate(log.shards):
+        one = Log(log.header, (shard,))
+        format = "parquet" if shard[0].suffix == ".parquet" else "json"
+        with LogWriter(target, log.header, name=f"part-{number:05d}", format=format) as writer:
+            for batch in one.batches(columns=tuple(COLUMNS)):
+                writer.write(writing.estimated(batch))
 
 
 def _refuse_sampled(folders: list[Path]) -> None:

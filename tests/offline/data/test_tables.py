@@ -317,25 +317,31 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(JsonShard, "write", full)
     found = make(tmp_path)
-    assert found.exit_code == 2 and "No space left on device" in found.stderr
+    assert found.exit_code == 2 and found.stderr == (
+        f"cannot write {tmp_path / 'log'}: No space left on device; nothing was kept of it\n"
+    )
+    assert not (tmp_path / "log").exists()  # nor a folder under a temporary name
+    assert not list(tmp_path.glob(".log*"))
 
 
 def test_what_a_stopped_command_leaves_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(*_: Any) -> None:
+    def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("offline.data.building.split", stop)  # after the catalogue was written
+        patch.setattr("offline.data.building.LogWriter", stop)  # after the catalogue was written
         found = make(tmp_path)
-    assert found.exit_code == 130
-    assert found.stderr == (
-        f"Stopped; {tmp_path / 'log'} holds only a part, so delete it before the next try\n"
-    )
-    monkeypatch.setattr("offline.data.building.known_items", stop)
-    found = make(tmp_path / "other")
     assert found.exit_code == 130 and found.stderr == "Stopped; nothing was written\n"
+    assert not (tmp_path / "log").exists()
+    # The tables of simulated users are whole before their log is made.
+    monkeypatch.setattr("offline.data.building.LogWriter", stop)
+    found = run("--synthetic", "--synthetic-users", 5, "--out", tmp_path / "made")
+    assert found.exit_code == 130 and list((tmp_path / "made").iterdir())
+    assert found.stderr == (
+        f"Stopped; {tmp_path / 'made'} holds only a part, so delete it before the next try\n"
+    )
 
 
 def test_synthetic_tables_repeat_and_have_a_signal(tmp_path: Path) -> None:

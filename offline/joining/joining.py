@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from offline.exporting.folder import refuse_existing, whole_folder
 from offline.joining.chains import (
     NONE,
     Sessions,
@@ -95,23 +94,17 @@ def join(
         until = float(max(column.max(initial=0) for column in times))
     report = Report(until, header.reward)
     planned, tokens = plan(impressions, feedback, header.widths["R"], choices, report)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     assembler = Assembler(
         header,
         Catalogues(raw.folder, header.spec.candidate_size),
         Fetch(raw.impressions, impressions.columns),
         Fetch(raw.feedback, feedback.columns),
     )
-    try:
-        _write(assembler, planned, tokens, partial, header, choices, report, tick)
+    with whole_folder(out) as folder:
+        _write(assembler, planned, tokens, folder, header, choices, report, tick)
         for catalogue in raw.folder.glob("catalogue-*.jsonl"):
-            write_whole(partial / catalogue.name, _content(catalogue))
-        write_whole(partial / REPORT, (json.dumps(report.to_json(), indent=2) + "\n").encode())
-        os.rename(partial, out)
-    except OSError as error:
-        raise LogError(f"cannot write {out}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            write_whole(folder / catalogue.name, _content(catalogue))
+        write_whole(folder / REPORT, (json.dumps(report.to_json(), indent=2) + "\n").encode())
     return report
 
 
@@ -130,8 +123,7 @@ def _check(raw: RawLog, out: Path, choices: Choices) -> None:
         )
     if choices.gap <= 0 or (choices.window is not None and choices.window <= 0):
         raise LogError("--window and --session-gap must be longer than nothing")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise LogError(f"{out} is there already; choose another folder for the new log")
+    refuse_existing(out)
     if out.resolve().is_relative_to(raw.folder.resolve()):
         raise LogError(f"{out} lies within the raw log {raw.folder}; choose another folder")
 

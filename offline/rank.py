@@ -1,0 +1,133 @@
+"""`python -m offline.rank NAME... --data DIR`: rank catalogues for held-out interactions."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from algorithms.command import INTERRUPTED, fail, mistakes
+
+if TYPE_CHECKING:
+    from offline.ranking.choosing import Chosen
+    from offline.ranking.evaluating import Measured
+    from offline.ranking.splits import Fold
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    scorers: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN|SCORER...", help="Run folders, and names; see --list."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="interactions.csv, items.csv; or MovieLens' files."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="leave-last-out or time.")] = "leave-last-out",
+    share: Annotated[
+        float | None, typer.Option(help="Of the interactions held out, with --split time [0.2].")
+    ] = None,
+    on: Annotated[str, typer.Option(help="Judge by the test part, or the validation.")] = "test",
+    k: Annotated[int, typer.Option("--k", help="Places of a list.")] = 10,
+    metrics: Annotated[
+        str | None, typer.Option(help="Names with commas; all if not given.")
+    ] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="Column of items that says what kinds there are.")
+    ] = None,
+    drop_unknown: Annotated[
+        bool, typer.Option("--drop-unknown", help="Leave out interactions with unknown items.")
+    ] = False,
+    config: Annotated[Path | None, typer.Option(help="YAML of settings of the scorers.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="As in item_knn.neighbours=50."),
+    ] = None,
+    encoding: Annotated[
+        Path | None, typer.Option(help="Log whose encoding a policy knows; else its run's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of what scorers draw.")] = 0,
+    write_split: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the parts as tables, and stop.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a scorer.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="Name every scorer.")] = False,
+) -> None:
+    """Judge rankings of all items by what users went on to take; seen items are left out."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    if show:
+        print_list()
+        return
+    with mistakes():
+        from offline.log import LogError
+        from offline.ranking import report
+        from offline.ranking.choosing import choose
+        from offline.ranking.evaluating import check_k
+        from offline.ranking.reading import read
+        from offline.ranking.splits import fold as fold_of
+        from offline.ranking.splits import split as split_of
+
+        names = report.wanted(metrics)
+        if seed < 0:
+            raise LogError(f"--seed is {seed}; it must be 0 or larger")
+        if share is not None and split != "time":
+            raise LogError("--share changes nothing with this --split; use it with --split time")
+        if write_split is None:
+            chosen = choose(scorers or [], config, overrides or [], encoding)
+        elif scorers:
+            raise LogError("--write-split ranks nothing; leave the names of scorers out")
+        if data is None:
+            raise LogError("there is nothing to rank; give the folder of the tables with --data")
+        catalogue, taken = read(data, groups, drop_unknown)
+        parts = split_of(taken, split, 0.2 if share is None else share)
+        if write_split is not None:
+            from offline.ranking.writing import write
+
+            print(write(write_split, data, catalogue, taken, parts))
+            return
+        check_k(k, catalogue.num_items)
+        fold = fold_of(catalogue, taken, parts, on)
+        if not as_json:
+            print(report.head(fold, split, on), flush=True)
+        found = []
+        for one in chosen:
+            found.append((one.name, ranked(one, fold, k, seed)))
+            if as_json:
+                about = report.about(fold, split, on)
+                line = report.plain(one.name, found[-1][1], k, names, about)
+                print(json.dumps(line, allow_nan=False), flush=True)
+        if not as_json:
+            report.show(found, k, names)
+
+
+def ranked(chosen: Chosen, fold: Fold, k: int, seed: int) -> Measured:
+    """Let a scorer learn, and judge it."""
+    from offline.ranking.evaluating import evaluate
+    from offline.ranking.report import Users
+
+    try:
+        scorer = chosen.fit(fold, seed)
+        with Users(chosen.name, len(fold.users)) as progress:
+            return evaluate(scorer, fold, k, progress)
+    except KeyboardInterrupt:
+        fail("Stopped; nothing was written", INTERRUPTED)
+        raise
+
+
+def print_list() -> None:
+    """A line for every scorer."""
+    from offline.ranking.scorers import KINDS
+
+    for name, kind in KINDS.items():
+        print(f"{name:<16}{kind.summary}")
+
+
+if __name__ == "__main__":
+    sys.exit(app())

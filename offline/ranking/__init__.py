@@ -1,0 +1,1 @@
+"""Ranking metrics: whole catalogues ranked for users whose next interactions were held out."""

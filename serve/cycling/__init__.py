@@ -1,0 +1,1 @@
+"""Learning from what an endpoint served, and deploying what is better; see docs/cycle.md."""

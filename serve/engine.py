@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from serve.safe import VERSION as SAFE_VERSION
 from serve.safe import Safe
 from serve.settings import Settings
 from serve.token import Floats, Session, TokenWriter
+from serve.watching.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class Answered:
         policy: who answered.
         version: of that policy.
         fallback: why the safe policy answered, or empty.
+        trace: of the policy's error then.
     """
 
     turn: Turn
@@ -75,6 +78,7 @@ class Answered:
     policy: str
     version: str
     fallback: str
+    trace: str = ""
 
 
 class Engine:
@@ -84,6 +88,7 @@ class Engine:
         live: the policies; `None` until they are loaded. Swapped as one reference.
         header: features and history that all policies share.
         metrics: what happened.
+        watch: makes figures of it.
     """
 
     def __init__(
@@ -104,6 +109,8 @@ class Engine:
         self.header, self.settings = header, settings
         self.live: Live | None = None
         self.metrics = metrics or Metrics()
+        self.watch = Watch(header, self.metrics, half_life=settings.watching.drift_half_life_s)
+        journal.watch(self.metrics)
         self._history: History = header.history
         self._keys, self._journal, self._clock = keys, journal, clock
         self._safe, self._pseudonyms = safe or Safe(), pseudonyms
@@ -132,6 +139,7 @@ class Engine:
         ]
         for answer in answers:
             self._log(answer, live.generation, now)
+        self.watch.answered(answers)
         return answers
 
     def feedback(self, impression: str, response: Floats) -> None:
@@ -149,6 +157,7 @@ class Engine:
                 status=503,
                 retry_after=30,
             )
+        self.watch.responded(response)
 
     def _turns(self, asked: Sequence[Asked], live: Live, now: float) -> list[Turn]:
         gap = self.settings.session_gap_s
@@ -206,25 +215,25 @@ class Engine:
                 states[number] = state
         return states
 
-    def _draw(self, turns: Sequence[Turn]) -> list[tuple[Drawn, str]]:
-        """A slate for each, and why the safe policy chose it, or nothing."""
+    def _draw(self, turns: Sequence[Turn]) -> list[tuple[Drawn, str, str]]:
+        """A slate for each; why the safe policy chose it, and the error before, or nothing."""
         alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
         for number, turn in enumerate(turns):
             asked = turn.asked
             before = 0 if asked.response is None else len(asked.response)
             key = (turn.arm.name, len(asked.mask), asked.slate_size, asked.epsilon, before)
             alike[key].append(number)
-        found: list[tuple[Drawn, str] | None] = [None] * len(turns)
+        found: list[tuple[Drawn, str, str] | None] = [None] * len(turns)
         for numbers in alike.values():
             group = [turns[number] for number in numbers]
             for number, drawn in zip(numbers, self._draw_alike(group), strict=True):
                 found[number] = drawn
         return [one for one in found if one is not None]
 
-    def _draw_alike(self, turns: Sequence[Turn]) -> list[tuple[Drawn, str]]:
+    def _draw_alike(self, turns: Sequence[Turn]) -> list[tuple[Drawn, str, str]]:
         """As `_draw`, for requests of one shape and arm."""
         try:
-            return [(drawn, "") for drawn in self._by_policy(turns)]
+            return [(drawn, "", "") for drawn in self._by_policy(turns)]
         except Exception as error:
             # Whatever a policy does: a user gets a slate.
             if len(turns) > 1:  # one request's failure is not the others'
@@ -232,8 +241,9 @@ class Engine:
             reason = "not_finite" if isinstance(error, NotFinite) else "error"
             self.metrics.add("recsim_fallbacks", turns[0].arm.name, reason)
             logger.error("The policy of arm '%s' failed (%r).", turns[0].arm.name, error)
+            trace = traceback.format_exc()
         turn = turns[0]
-        return [(draw_safely(self._safe, turn.asked, self._generator(turn)), reason)]
+        return [(draw_safely(self._safe, turn.asked, self._generator(turn)), reason, trace)]
 
     def _by_policy(self, turns: Sequence[Turn]) -> list[Drawn]:
         asked = [turn.asked for turn in turns]
@@ -251,7 +261,7 @@ class Engine:
     def _generator(self, turn: Turn) -> torch.Generator:
         return self._chance if turn.seed is None else self._seeded.manual_seed(turn.seed[0])
 
-    def _answer(self, turn: Turn, drawn: Drawn, fallback: str, now: float) -> Answered:
+    def _answer(self, turn: Turn, drawn: Drawn, fallback: str, trace: str, now: float) -> Answered:
         nonce = os.urandom(impressions.NONCE_BYTES) if turn.seed is None else turn.seed[1]
         impression = impressions.make(self._keys, turn.asked.slate_size, nonce)
         shown = turn.asked.offer.features[drawn.slate]
@@ -259,7 +269,6 @@ class Engine:
         policy = (turn.arm.policy_name, turn.arm.version)
         if fallback:
             policy = (self._safe.name, SAFE_VERSION)
-        self.metrics.add("recsim_explored", turn.arm.name, by=drawn.explored)
         return Answered(
             turn,
             drawn,
@@ -267,6 +276,7 @@ class Engine:
             self.tokens.write(session),
             *policy,
             fallback,
+            trace,
         )
 
     def _log(self, answer: Answered, generation: int, now: float) -> None:

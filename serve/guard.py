@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from serve.metrics import Metrics
 from serve.problem import Refused
 from serve.settings import Limits
+from serve.watching.access import AccessLog
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -27,11 +28,20 @@ _OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
 class Guard:
     """ASGI middleware: sheds load and asks for the API key, before anything is read."""
 
-    def __init__(self, app: App, *, limits: Limits, api_key: str | None, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        limits: Limits,
+        api_key: str | None,
+        metrics: Metrics,
+        access: AccessLog | None = None,
+    ) -> None:
         """Stand before an app."""
-        self._app, self._limits, self._metrics = app, limits, metrics
+        self._app, self._limits, self._metrics, self._access = app, limits, metrics, access
         self._key = None if api_key is None else api_key.encode()
         self._in_flight = 0
+        metrics.sample("recsim_in_flight", of=lambda: float(self._in_flight))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on or refuse."""
@@ -63,7 +73,10 @@ class Guard:
     async def _refuse(
         self, scope: Scope, send: Send, status: int, sentence: str, after: int = 0
     ) -> None:
-        self._metrics.add("recsim_requests", _route(scope["path"]), str(status))
+        route = route_of(scope["path"])
+        self._metrics.add("recsim_requests", route, str(status))
+        if self._access is not None and self._access.wants(status):
+            self._access.note(route, status, error=sentence)
         headers = [(b"content-type", b"application/json")]
         if after:
             headers.append((b"retry-after", str(after).encode()))
@@ -73,7 +86,7 @@ class Guard:
         await send({"type": "http.response.body", "body": body})
 
 
-def _route(path: str) -> str:
+def route_of(path: str) -> str:
     """A label for a path; few, whatever clients ask for."""
     known = ("/v1/recommend", "/v1/recommend/batch", "/v1/feedback", "/v1/policy")
     return path if path in known else "other"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,9 +18,10 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from serve import impressions
 from serve.engine import Answered, Engine
-from serve.guard import Guard, read_body
+from serve.guard import Guard, read_body, route_of
 from serve.keys import Keys
 from serve.live import describe
+from serve.metrics import Metrics
 from serve.openapi import described
 from serve.problem import Refused
 from serve.schemas import (
@@ -31,10 +33,11 @@ from serve.schemas import (
     Status,
     make_schemas,
 )
+from serve.watching.access import AccessLog, ids_of
 
 logger = logging.getLogger(__name__)
 
-Work = Callable[[bytes], dict[str, Any]]
+Work = Callable[[bytes], tuple[dict[str, Any], Sequence[Answered]]]
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The connection or the HTTP is at fault."},
     401: {"model": Problem, "description": "The API key is missing or wrong."},
@@ -56,6 +59,7 @@ def make_app(
     api_key: str | None = None,
     start: Callable[[], None] | None = None,
     stop: Callable[[], None] | None = None,
+    access: AccessLog | None = None,
 ) -> FastAPI:
     """The endpoint.
 
@@ -65,6 +69,7 @@ def make_app(
         api_key: that clients must send as `X-API-Key`; `None` for no key.
         start: called when the app begins to serve.
         stop: called when it has ended.
+        access: notes answers, or those that went wrong.
     """
 
     @asynccontextmanager
@@ -80,9 +85,9 @@ def make_app(
         engine.header.spec, limits, catalogue=engine.settings.catalogue is not None
     )
     app = FastAPI(title="rllib-recsim", version="1", lifespan=lifespan, redoc_url=None)
-    app.add_middleware(Guard, limits=limits, api_key=api_key, metrics=engine.metrics)
-    _handle_errors(app)
-    _add_posts(app, Routes(engine, keys, schemas))
+    app.add_middleware(Guard, limits=limits, api_key=api_key, metrics=engine.metrics, access=access)
+    _handle_errors(app, engine.metrics, access)
+    _add_posts(app, Routes(engine, keys, schemas, access))
     _add_gets(app, engine)
     document = described(
         get_openapi(title=app.title, version=app.version, routes=app.routes),
@@ -96,32 +101,37 @@ def make_app(
 class Routes:
     """What the posts do with their bodies."""
 
-    def __init__(self, engine: Engine, keys: Keys, schemas: Schemas) -> None:
+    def __init__(
+        self, engine: Engine, keys: Keys, schemas: Schemas, access: AccessLog | None = None
+    ) -> None:
         """Of one endpoint."""
         self._engine, self._keys, self._schemas = engine, keys, schemas
+        self._access = access
         self.limits = engine.settings.limits
 
-    def recommend(self, body: bytes) -> dict[str, Any]:
+    def recommend(self, body: bytes) -> tuple[dict[str, Any], Sequence[Answered]]:
         """Answer one request."""
         asked = self._engine.reader.ask(self._schemas.parse(self._schemas.recommend, body))
-        return answer_of(self._engine.recommend([asked])[0])
+        found = self._engine.recommend([asked])
+        return answer_of(found[0]), found
 
-    def batch(self, body: bytes) -> dict[str, Any]:
+    def batch(self, body: bytes) -> tuple[dict[str, Any], Sequence[Answered]]:
         """Answer several requests, all or none."""
         parsed = self._schemas.parse(self._schemas.batch, body)
         asked = [
             self._engine.reader.ask(request, f"requests[{number}].")
             for number, request in enumerate(parsed.requests)
         ]
-        return {"answers": [answer_of(found) for found in self._engine.recommend(asked)]}
+        found = self._engine.recommend(asked)
+        return {"answers": [answer_of(one) for one in found]}, found
 
-    def feedback(self, body: bytes) -> dict[str, Any]:
+    def feedback(self, body: bytes) -> tuple[dict[str, Any], Sequence[Answered]]:
         """Take what came back for an impression."""
         parsed = self._schemas.parse(self._schemas.feedback, body)
         slots = impressions.slots_of(self._keys, parsed.impression_id)
         response = self._engine.reader.responses(parsed.responses, slots, "responses")
         self._engine.feedback(parsed.impression_id, response)
-        return {"impression_id": parsed.impression_id, "accepted": True}
+        return {"impression_id": parsed.impression_id, "accepted": True}, ()
 
     def endpoint(self, work: Work, route: str) -> Callable[[Request], Awaitable[Response]]:
         """A FastAPI endpoint that answers with what `work` makes of the body."""
@@ -129,20 +139,52 @@ class Routes:
 
         async def post(request: Request) -> Response:
             started = time.perf_counter()
+            wrong: Refused | None = None
+            found: Sequence[Answered] = ()
+            body, trace = b"", ""
             try:
-                answer = _json(work(await read_body(request, self.limits)))
+                body = await read_body(request, self.limits)
+                plain, found = work(body)
+                answer = _json(plain)
             except Refused as refused:
-                answer = problem(refused)
+                wrong, answer = refused, problem(refused)
             except Exception:
                 logger.exception("%s failed.", route)
-                answer = problem(
-                    Refused("the server failed at this request; its log says more", status=500)
-                )
+                trace = traceback.format_exc()
+                wrong = Refused("the server failed at this request; its log says more", status=500)
+                answer = problem(wrong)
+            seconds = time.perf_counter() - started
             metrics.add("recsim_requests", route, str(answer.status_code))
-            metrics.time(route, time.perf_counter() - started)
+            metrics.time(route, seconds)
+            access = self._access
+            if access is not None and access.wants(answer.status_code, any_fallback(found)):
+                access.note(
+                    route,
+                    answer.status_code,
+                    ms=round(seconds * 1e3, 3),
+                    **(said_of(found) if found else ids_of(body)),
+                    **({} if wrong is None else {"field": wrong.field, "error": wrong.public}),
+                    traceback=trace or next((one.trace for one in found if one.trace), ""),
+                )
             return answer
 
         return post
+
+
+def any_fallback(found: Sequence[Answered]) -> bool:
+    """Whether the safe policy answered some of it."""
+    return any(one.fallback for one in found)
+
+
+def said_of(found: Sequence[Answered]) -> dict[str, list[str]]:
+    """What the access log says of answers."""
+    return {
+        "impressions": [one.impression for one in found],
+        "request_ids": [one.turn.asked.request_id for one in found if one.turn.asked.request_id],
+        "arms": sorted({one.turn.arm.name for one in found}),
+        "policies": sorted({f"{one.policy} {one.version}" for one in found}),
+        "fallbacks": sorted({one.fallback for one in found if one.fallback}),
+    }
 
 
 def answer_of(found: Answered) -> dict[str, Any]:
@@ -208,6 +250,7 @@ def _add_gets(app: FastAPI, engine: Engine) -> None:
     async def policy() -> Response:
         if engine.live is None:
             return problem(Refused("no policy is loaded yet", status=503, retry_after=1))
+        engine.metrics.add("recsim_requests", "/v1/policy", "200")
         limits = engine.settings.limits
         allowed = {
             "max_candidates": limits.max_candidates,
@@ -231,7 +274,7 @@ def _add_gets(app: FastAPI, engine: Engine) -> None:
     )
 
 
-def _handle_errors(app: FastAPI) -> None:
+def _handle_errors(app: FastAPI, metrics: Metrics, access: AccessLog | None) -> None:
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, StarletteHTTPException)
         known = "/v1/recommend, /v1/recommend/batch, /v1/feedback, /v1/policy, /healthz, /readyz"
@@ -240,6 +283,10 @@ def _handle_errors(app: FastAPI) -> None:
             405: f"{request.url.path[:100]} does not take {request.method}; see /docs",
         }
         sentence = words.get(error.status_code, str(error.detail))
+        route = route_of(request.url.path)
+        metrics.add("recsim_requests", route, str(error.status_code))
+        if access is not None and access.wants(error.status_code):
+            access.note(route, error.status_code, error=sentence)
         answer = problem(Refused(sentence, status=error.status_code))
         for key, value in (error.headers or {}).items():
             answer.headers[key] = value

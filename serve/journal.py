@@ -19,6 +19,7 @@ from pathlib import Path
 
 from offline.log.files import write_whole
 from offline.log.schema import Header
+from serve.metrics import Metrics
 from serve.settings import LogSection
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,10 @@ class Shards:
         self._file: int | None = None
         self._number = self._size = 0
         self._opened = 0.0
-        self._unsynced = False
+        # Since when a line waits for the disk, and when the last one was written.
+        self._unsynced: float | None = None
+        self._syncing: float | None = None
+        self._last: float | None = None
         self._lock = threading.Lock()
         self.health = Health()
 
@@ -116,7 +120,9 @@ class Shards:
         while done < len(line):  # a disk that is nearly full takes a part
             done += self._write(self._file, line[done:])
         self._size += len(line)
-        self._unsynced = True
+        self._last = self._clock()
+        if self._unsynced is None:
+            self._unsynced = self._last
 
     def _failed(self, error: OSError) -> None:
         self.health.lost += 1
@@ -141,21 +147,33 @@ class Shards:
                 os.fdatasync(self._file)
             with contextlib.suppress(OSError):
                 os.close(self._file)
-            self._file, self._unsynced = None, False
+            self._file, self._unsynced = None, None
 
     def sync(self) -> None:
         """Make sure that what was written survives a power cut."""
         with self._lock:
-            if self._file is None or not self._unsynced:
+            if self._file is None or self._unsynced is None:
                 return
             copy = os.dup(self._file)
-            self._unsynced = False
+            self._syncing, self._unsynced = self._unsynced, None
         try:  # without the lock: answers need not wait for the disk
             os.fdatasync(copy)
         except OSError as error:
             logger.error("Cannot sync %s: %s.", self._stem, error.strerror or error)
+            with self._lock:
+                self._unsynced = self._syncing
         finally:
             os.close(copy)
+            self._syncing = None
+
+    def unsynced_seconds(self) -> float:
+        """Age of the oldest line that a power cut may take; 0 for none."""
+        waiting = [since for since in (self._syncing, self._unsynced) if since is not None]
+        return max(0.0, self._clock() - min(waiting)) if waiting else 0.0
+
+    def idle_seconds(self) -> float | None:
+        """Since the last line was written; `None` before the first."""
+        return None if self._last is None else max(0.0, self._clock() - self._last)
 
     def close(self) -> None:
         """Sync, and end the shard."""
@@ -184,6 +202,12 @@ class Journal:
         while not self._stop.wait(self._every):
             self.impressions.sync()
             self.feedback.sync()
+
+    def watch(self, metrics: Metrics) -> None:
+        """Let the metrics look at how old what is written is."""
+        for kind, shards in (("impressions", self.impressions), ("feedback", self.feedback)):
+            metrics.sample("recsim_log_unsynced_seconds", kind, of=shards.unsynced_seconds)
+            metrics.sample("recsim_log_idle_seconds", kind, of=shards.idle_seconds)
 
     def close(self) -> None:
         """Stop syncing, and end both shards."""

@@ -16,14 +16,22 @@ class Refused(ValueError):
         status: of HTTP.
         field: what is wrong, such as `candidates[3].id`; empty for the whole request.
         retry_after: seconds after which asking again makes sense, or 0.
+        public: the message without what the client sent, which may be a user's feature.
     """
 
     def __init__(
-        self, message: str, *, field: str = "", status: int = 422, retry_after: int = 0
+        self,
+        message: str,
+        *,
+        field: str = "",
+        status: int = 422,
+        retry_after: int = 0,
+        public: str | None = None,
     ) -> None:
         """Say what was given, what is allowed and what to do."""
         super().__init__(message)
         self.status, self.field, self.retry_after = status, field, retry_after
+        self.public = message if public is None else public
 
     def to_json(self) -> dict[str, str]:
         """The body of the answer."""
@@ -49,7 +57,10 @@ def refusal(error: ValidationError, known: Mapping[str, Sequence[str]]) -> Refus
         allowed = f"; allowed are: {', '.join(names)}" if names else "; leave it out"
         return Refused(f"{field} is not known{allowed}", field=field)
     what = f"{field} is" if field else "the body is"
-    return Refused(f"{what} {shown(fault['input'])}; {_rule(fault)}", field=field)
+    rule = _rule(fault)
+    return Refused(
+        f"{what} {shown(fault['input'])}; {rule}", field=field, public=f"{what} wrong; {rule}"
+    )
 
 
 def _rule(fault: Mapping[str, Any]) -> str:

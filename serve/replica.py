@@ -27,6 +27,10 @@ from serve.metrics import Metrics
 from serve.safe import load_safe
 from serve.settings import Settings, load_settings
 from serve.state import KEYS, LOG, REPORTS, read_serving_header
+from serve.watching.access import FOLDER as ACCESS
+from serve.watching.access import AccessLog
+from serve.watching.reference import REFERENCE, ReferenceFault, load_reference
+from serve.watching.scraping import ADDRESSES
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -93,8 +97,13 @@ class Replica:
             catalogue=self._catalogue,
             pseudonyms=self._pseudonyms(),
         )
+        self._access = AccessLog(
+            state / ACCESS, self._name, settings.watching.access_log, self.engine.metrics
+        )
+        self.engine.metrics.sample("recsim_generation", of=self._generation)
         self._watched: list[tuple[Path, Callable[[], None]]] = [
             (state / POINTER, self._deploy),
+            (state / REFERENCE, self._refer),
         ]
         if settings.catalogue is not None:
             self._watched.append((Path(settings.catalogue.path), self._replace_catalogue))
@@ -102,6 +111,7 @@ class Replica:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._load()
+        self._refer()
         self._report()
 
     def app(self) -> FastAPI:
@@ -109,12 +119,18 @@ class Replica:
         from serve.ingress import make_app
 
         return make_app(
-            self.engine, self._keys, api_key=self._api_key, start=self.start, stop=self.stop
+            self.engine,
+            self._keys,
+            api_key=self._api_key,
+            start=self.start,
+            stop=self.stop,
+            access=self._access,
         )
 
     def start(self) -> None:
         """Watch in the background."""
         if self._thread is None:
+            self._tell_addresses()
             self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
             self._thread.start()
 
@@ -123,7 +139,8 @@ class Replica:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        self.engine.metrics.flush()
+        self._flush()
+        self._access.close()
         self._journal.close()
         with contextlib.suppress(OSError):
             self._report_file.unlink()
@@ -137,10 +154,39 @@ class Replica:
                     changed()
             with contextlib.suppress(OSError):
                 os.utime(self._report_file)
+            self._flush()
+
+    def _flush(self) -> None:
+        """Hand on the figures, and what is to stand in the access log."""
+        for hand_on in (self.engine.watch.flush, self._access.flush, self.engine.metrics.flush):
             try:
-                self.engine.metrics.flush()
+                hand_on()
             except Exception:  # watching goes on, whatever the exporter does
-                logger.exception("The metrics cannot be handed on.")
+                logger.exception("The figures cannot be handed on.")
+
+    def _generation(self) -> float | None:
+        return None if self.engine.live is None else float(self.engine.live.generation)
+
+    def _tell_addresses(self) -> None:
+        """Say where the figures are; nothing is said without Ray."""
+        found = [{"url": url} for url in self.engine.metrics.addresses()]
+        if not found:
+            return
+        try:
+            write_whole(self._state / ADDRESSES, (json.dumps(found) + "\n").encode())
+        except LogError as fault:
+            logger.error("%s.", fault)
+
+    def _refer(self) -> None:
+        """Take a new reference; drift is not measured without one, or with one that misfits."""
+        path = self._state / REFERENCE
+        found = None
+        if path.exists():
+            try:
+                found = load_reference(path, self._header.spec)
+            except ReferenceFault as error:
+                logger.error("Drift is not measured: %s.", error)
+        self.engine.watch.refer(found)
 
     def _load(self) -> None:
         pointer = read_pointer(self._state)

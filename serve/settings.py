@@ -117,6 +117,18 @@ class ReplicaSection(Section):
         return self
 
 
+class WatchingSection(Section):
+    """What an endpoint tells of itself; see docs/watching.md.
+
+    Attributes:
+        access_log: what gets a line: `errors` (and answers of the safe policy), `all`, `off`.
+        drift_half_life_s: seconds after which what was seen counts half in drift.
+    """
+
+    access_log: Literal["errors", "all", "off"] = "errors"
+    drift_half_life_s: float = Field(600.0, gt=0)
+
+
 class Settings(Section):
     """All of an endpoint but its policy.
 
@@ -137,6 +149,7 @@ class Settings(Section):
     safe: SafeSection = SafeSection()
     catalogue: CatalogueSection | None = None
     replicas: ReplicaSection = ReplicaSection()
+    watching: WatchingSection = WatchingSection()
 
 
 def load_settings(

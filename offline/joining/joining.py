@@ -29,12 +29,12 @@ from offline.joining.reading import (
     read_impressions,
 )
 from offline.joining.report import Report
-from offline.joining.rewards import check_reward
 from offline.joining.winners import Responses, Winners, choose
 from offline.joining.writing import Assembler, Plan
 from offline.log import Header, LogError, LogWriter
 from offline.log.catalogue import Catalogues
 from offline.log.files import write_whole
+from offline.log.rewards import check_reward
 from offline.log.rows import Array
 from offline.log.write import FORMATS
 

@@ -11,13 +11,13 @@ import simdjson
 
 from offline.joining.chains import NONE, Sessions
 from offline.joining.reading import Fetch
-from offline.joining.rewards import rewards
 from offline.joining.winners import Winners
 from offline.log.catalogue import Catalogues
 from offline.log.json_decode import decode
 from offline.log.json_faults import fault_of
 from offline.log.layout import arrange
 from offline.log.read import Fault
+from offline.log.rewards import rewards
 from offline.log.rows import Array, Rows
 from offline.log.schema import COLUMNS, Header
 from offline.log.validate import faults

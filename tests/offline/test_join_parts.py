@@ -23,9 +23,9 @@ from offline.joining.chains import (
     originals,
     parents,
 )
-from offline.joining.rewards import check_reward, rewards
 from offline.joining.winners import Counts, Responses, choose
 from offline.log import LogError
+from offline.log.rewards import check_reward, rewards
 
 
 def array(*values: float) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""The demo: an endpoint, and pages that talk to it over HTTP."""

@@ -1,0 +1,39 @@
+"""The script that Streamlit runs: one of three pages."""
+
+from __future__ import annotations
+
+import streamlit as st
+import torch
+
+from serve.demonstrating.context import Context
+from serve.demonstrating.labels import opening
+from serve.demonstrating.page_live import live
+from serve.demonstrating.page_offline import offline
+from serve.demonstrating.page_recommend import recommend
+
+STYLE = """<style>
+.stMainBlockContainer {padding-top: 4.5rem; padding-bottom: 3rem; max-width: 1200px;}
+h1 {font-size: 2rem !important; padding-top: 0 !important;}
+</style>"""
+"""Less empty space than Streamlit leaves."""
+
+
+def main() -> None:
+    """Show the page that was chosen."""
+    torch.set_num_threads(1)
+    st.set_page_config(page_title="rllib-recsim demo", layout="wide")
+    st.html(STYLE)
+    try:
+        context = Context.read()
+    except ValueError as error:
+        st.error(opening(str(error)))
+        st.stop()
+    pages = [
+        st.Page(lambda: recommend(context), title="Recommend", url_path="recommend", default=True),
+        st.Page(lambda: offline(context), title="Judged from logs", url_path="offline"),
+        st.Page(lambda: live(context), title="Live serving", url_path="live"),
+    ]
+    st.navigation(pages, position="top").run()
+
+
+main()

@@ -29,7 +29,7 @@ _ROWS = 20_000
 _NUMBERS = 5_000_000
 """Of their candidates' features."""
 
-_COLUMNS = ("user", "candidates", "mask", "slate", "pinned", "slot_log_propensities")
+_COLUMNS = ("step", "user", "candidates", "mask", "slate", "pinned", "slot_log_propensities")
 
 
 class ReferenceFault(ValueError):
@@ -43,8 +43,9 @@ class Reference:
     Attributes:
         source: the log.
         rows: of it that were looked at.
-        groups: by `user`, `candidate` (of those that could be shown) and `propensity`
-            (log-probability of each free slot); the last is missing where the log has none.
+        groups: by `user` (as sessions begin: later rows are no new users), `candidate` (of
+            those that could be shown) and `propensity` (log-probability of each free slot);
+            the last is missing where the log has none.
     """
 
     source: str
@@ -89,7 +90,7 @@ def load_reference(path: Path, spec: FeatureSpec) -> Reference:
             raise ValueError(f"it has version {data['reference_version']}, not {VERSION}")
         groups = {name: _baseline(group) for name, group in data["groups"].items()}
         found = Reference(str(data["source"]), int(data["rows"]), groups)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ReferenceFault(
             f"{path} cannot be used ({error}); make it again with `python -m serve.reference`"
         ) from None
@@ -119,22 +120,50 @@ def _features(group: Sequence[Feature]) -> tuple[tuple[str, int], ...]:
     return tuple((feature.name, feature.size) for feature in group)
 
 
+def refer(source: str, state: Path) -> Reference:
+    """Make a log the reference of an endpoint; running replicas take it at once.
+
+    Args:
+        source: folder of a log, a file, or a pattern.
+        state: folder of the endpoint.
+
+    Raises:
+        DeployError, LogError, ReferenceFault: there is no endpoint or no log, their features
+            differ, or the file cannot be written.
+    """
+    from offline.log import open_log
+    from serve.state import read_serving_header
+
+    spec, log = read_serving_header(state).spec, open_log(source)
+    for name in (USER, CANDIDATE):
+        own, kept = _features(getattr(log.header.spec, name)), _features(getattr(spec, name))
+        if own != kept:
+            words = [", ".join(f"{feature} ({size})" for feature, size in f) for f in (own, kept)]
+            raise ReferenceFault(
+                f"the log in {source} has the {name} features {words[0]}, and the endpoint in "
+                f"{state} has {words[1]}; name the log that its policy learned from"
+            )
+    found = reference_of(log, source)
+    found.write(state / REFERENCE)
+    return found
+
+
 def reference_of(log: Log, source: str) -> Reference:
     """What an even sample of a log's rows looks like.
 
     Raises:
         LogError: the log has a fault.
-        ReferenceFault: it has no rows.
+        ReferenceFault: no session begins in it.
     """
-    parts: dict[str, list[Array]] = {USER: [], CANDIDATE: [], PROPENSITY: []}
-    spec, sample = log.header.spec, _sample(log)
+    spec = log.header.spec
+    users, sample = _sample(log)
     rows = sum(map(len, sample))
-    if not rows:
-        raise ReferenceFault(f"the log in {source} has no rows")
+    if not rows or not len(users):
+        raise ReferenceFault(f"no session begins in the log in {source}; name another")
+    parts: dict[str, list[Array]] = {USER: [users], CANDIDATE: [], PROPENSITY: []}
     each = max(1, _NUMBERS // (rows * spec.candidate_size))
     random = np.random.default_rng(0)
     for some in sample:
-        parts[USER].append(some["user"])
         shown = random.permutation(some["mask"].shape[1])[:each]
         parts[CANDIDATE].append(some["candidates"][:, shown][some["mask"][:, shown]])
         free = (some["slate"] >= 0) & (some["pinned"] < 0)
@@ -153,16 +182,24 @@ def reference_of(log: Log, source: str) -> Reference:
     return Reference(source, rows, groups)
 
 
-def _sample(log: Log) -> list[Rows]:
-    """An even sample of the rows, in memory that does not grow with the log."""
-    random, share, kept = np.random.default_rng(0), 1.0, list[tuple[Rows, Array]]()
+def _sample(log: Log) -> tuple[Array, list[Rows]]:
+    """Users of sessions' first rows, and rows: even samples, in bounded memory."""
+    from offline.judge.sampling import Sample
+
+    random, share, starts = np.random.default_rng(0), 1.0, Sample(_ROWS)
+    kept: list[tuple[Rows, Array]] = []
     for rows in log.batches(columns=_COLUMNS):
+        begun = rows["user"][rows["step"] == 0]
+        index, chosen = starts.choose(len(begun))
+        starts.add(chosen, begun[index])
         drawn = random.random(len(rows))
         kept.append(_below(rows, drawn, share))
         while sum(len(keys) for _, keys in kept) > 2 * _ROWS:
             share /= 2
             kept = [_below(rows, keys, share) for rows, keys in kept]
-    return [rows for rows, keys in kept if len(keys)]
+    if not kept:
+        return np.zeros((0, log.header.spec.user_size)), []
+    return starts.columns()[0], [rows for rows, keys in kept if len(keys)]
 
 
 def _below(rows: Rows, keys: Array, share: float) -> tuple[Rows, Array]:

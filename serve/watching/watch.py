@@ -101,7 +101,9 @@ class Watch:
                 self._room -= 1
                 items = asked.offer.features
                 some = self._random.integers(len(items), size=_ITEMS)
-                self._seen.append((asked.user, items[some][asked.mask[some]]))
+                # Later rows of a session are no new users, in the reference neither.
+                user = asked.user if answer.turn.step == 0 else None
+                self._seen.append((user, items[some][asked.mask[some]]))
 
     def responded(self, response: Any) -> None:
         """Note feedback, (K, R)."""
@@ -164,7 +166,7 @@ class Watch:
         self._room = _REQUESTS
         now = self._clock()
         values = {
-            USER: [user for user, _ in seen],
+            USER: [user for user, _ in seen if user is not None],
             CANDIDATE: [items for _, items in seen],
             PROPENSITY: [slots_of(note) for note in notes[:_REQUESTS]],
         }

@@ -84,7 +84,7 @@ def one(
     columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0].files}
     return {
         "cycle": number,
-        "sessions": sessions,
+        "sessions": len(columns["returns"]),
         "slates": int(columns["lengths"].sum()),
         "return": Estimate.of(columns["returns"]).to_json(),
         "arms": {
@@ -195,7 +195,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         values = [row["arms"][arm]["return"]["mean"] for row in there]
         axes.plot([row["cycle"] for row in there], values, marker, alpha=0.5, label=arm)
     axes.set_xticks(numbers)
-    axes.set_xlabel(f"cycle of {rows[0]['sessions']:,} sessions")
+    counts = sorted({row["sessions"] for row in rows})
+    axes.set_xlabel(f"cycle of {' or '.join(f'{count:,}' for count in counts)} sessions")
     axes.set_ylabel("return a session, minutes watched")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=150)

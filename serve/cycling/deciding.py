@@ -125,11 +125,12 @@ class CanaryDecision:
 
 
 def decide(
-    found: Judged, guards: Sequence[Guard], rules: JudgeSection, share: float | None
+    came: int, found: Judged, guards: Sequence[Guard], rules: JudgeSection, share: float | None
 ) -> Decision:
     """What to do with a candidate.
 
     Args:
+        came: sessions that this pass has joined.
         found: of the live policy's log.
         guards: what the candidate must not lose.
         rules: when it is better.
@@ -143,11 +144,11 @@ def decide(
             f"its {first.name} of {first.candidate:.4g} is below {first.share:.0%} of the live "
             f"policy's {first.live:.4g}",
         )
-    if found.sessions < rules.min_sessions:
+    if came < rules.min_sessions:
         return Decision(
             "keep",
-            f"{found.sessions} held-out sessions of the live policy are fewer than the "
-            f"{rules.min_sessions} that judge.min_sessions asks for",
+            f"{came} sessions are fewer than the {rules.min_sessions} that judge.min_sessions "
+            "asks for",
         )
     doubt = _doubt(found, rules)
     if doubt is not None:

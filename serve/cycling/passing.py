@@ -222,14 +222,13 @@ class Pass:
             tag_of(now.live.policy),
         )
         judged = judging.judged(log, candidate, live, rules.confidence)
-        lost = []
-        if judged.sessions:
-            targets = [
-                judging.target(one, log.header, name)
-                for one, name in ((candidate, "candidate"), (live, "live"))
-            ]
-            lost = guarding.guards(log, targets[0], targets[1], settings.guards)
-        decision = deciding.decide(judged, lost, rules, settings.canary.share)
+        targets = [
+            judging.target(one, log.header, name)
+            for one, name in ((candidate, "candidate"), (live, "live"))
+        ]
+        lost = guarding.guards(open_log(self.folder / LOG), targets[0], targets[1], settings.guards)
+        came = int(read(self.folder / LOG / JOINED)["sessions"]["written"])
+        decision = deciding.decide(came, judged, lost, rules, settings.canary.share)
         return {
             "judged": judged.to_json(),
             "guards": [guard.to_json() for guard in lost],

@@ -63,8 +63,9 @@ class JudgeSection(Section):
     Attributes:
         bound: above which the interval of the difference must lie, in reward a session.
         confidence: of the interval.
-        min_sessions: held-out sessions of the live policy; fewer decide nothing.
-        min_effective: effective sample size; less is too little overlap.
+        min_sessions: that a pass has joined; fewer decide nothing.
+        min_effective: effective sample size of the live policy's held-out sessions; less
+            is too little overlap.
     """
 
     bound: float = 0.0

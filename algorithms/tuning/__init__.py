@@ -1,0 +1,1 @@
+"""What `algorithms.tune` is made of."""

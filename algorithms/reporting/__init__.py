@@ -1,0 +1,1 @@
+"""What `python -m algorithms.report` shows of runs: reading, playing, pictures, a page."""

@@ -22,7 +22,10 @@ from typing import Any
 
 import psutil
 
+from serve import haproxy
+from serve.haproxy import Amendments, write_pages
 from serve.parking import Parking
+from serve.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -58,15 +61,22 @@ def free_port(host: str, port: int) -> int:
         return int(tried.getsockname()[1])
 
 
-def _free_block() -> int:
-    """The first of 400 ports of which those that we begin with are free."""
+def _free_block() -> tuple[int, socket.socket]:
+    """The first of 400 ports of which those that we begin with are free, and a claim.
+
+    Ports are listened on only later, so the last of a block is held until then and
+    after: endpoints that start at the same time get different blocks.
+    """
     for first in range(_FIRST, _LAST, _BLOCK):
+        claim = socket.socket()
         try:
+            claim.bind((LOOPBACK, first + _BLOCK - 1))
             for offset in (0, 1, 200, 300, 301, 302, 303):
                 free_port(LOOPBACK, first + offset)
-        except PortError:
+        except (OSError, PortError):
+            claim.close()
             continue
-        return first
+        return first, claim
     raise PortError(f"no block of ports is free between {_FIRST} and {_LAST}; stop other endpoints")
 
 
@@ -77,24 +87,29 @@ class Proxy:
         folder: for its files, of a short path: sockets allow 108 characters.
     """
 
-    def __init__(self) -> None:
-        """Put a wrapper around HAProxy.
-
-        It keeps HAProxy's own pages on loopback, which Ray lets listen on all
-        interfaces whatever the host of HTTP, and starts none while the endpoint stops.
-        """
+    def __init__(self, settings: Settings) -> None:
+        """Put a wrapper around HAProxy, which amends its config; see `serve.haproxy`."""
+        self._first, self._claim = _free_block()
         self.folder = Path(tempfile.mkdtemp(prefix="recsim-proxy-"))
-        self._first = _free_block()
-        pages = "|".join(str(self._first + offset) for offset in (_STATS, _METRICS))
-        self._wrapper = self.folder / "haproxy"
-        self._wrapper.write_text(
-            "#!/bin/sh\n"
-            "# Called as: haproxy -db -f CONFIG ...\n"
-            f"[ -e {shlex.quote(str(self._stopping))} ] && exit 1\n"
-            f"sed -i -E 's/bind \\*?:({pages})$/bind {LOOPBACK}:\\1/' \"$3\"\n"
-            f'exec {shlex.quote(_haproxy())} "$@"\n'
+        wanted = Amendments(
+            loopback=(self._first + _STATS, self._first + _METRICS),
+            in_flight=settings.limits.max_in_flight,
+            queued=settings.replicas.max_queued,
+            retry_after=settings.limits.retry_after,
+            stopping=str(self._stopping),
+            folder=str(self.folder),
         )
+        write_pages(wanted)
+        wanted.write(self.folder / "amendments.json")
+        words = [sys.executable, "-I", haproxy.__file__, str(self.folder / "amendments.json")]
+        self._wrapper = self.folder / "haproxy"
+        self._wrapper.write_text(f'#!/bin/sh\nexec {shlex.join([*words, _haproxy()])} "$@"\n')
         self._wrapper.chmod(0o755)
+
+    def close(self) -> None:
+        """Take its files away, and let others have its ports."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._claim.close()
 
     @property
     def _stopping(self) -> Path:
@@ -175,17 +190,18 @@ FAST = {
 class Cluster:
     """A Ray cluster of our own with one endpoint, while the block runs."""
 
-    def __init__(self, host: str, port: int, cpus: float) -> None:
+    def __init__(self, host: str, port: int, settings: Settings) -> None:
         """Set the environment; what users have set themselves stays.
 
         Args:
             host: to answer on.
             port: to answer on.
-            cpus: for the replicas.
+            settings: of the endpoint.
         """
-        self._host, self._port, self._cpus = host, port, cpus
+        self._host, self._port, replicas = host, port, settings.replicas
+        self._cpus = (replicas.most or replicas.number) * replicas.cpus
         wanted = os.environ.get("RAY_SERVE_ENABLE_HA_PROXY", "1") == "1"
-        self._proxy = Proxy() if wanted and has_haproxy() else None
+        self._proxy = Proxy(settings) if wanted and has_haproxy() else None
         found = {**FAST, **({} if self._proxy is None else self._proxy.environment())}
         for name, value in found.items():
             os.environ.setdefault(name, value)
@@ -237,4 +253,4 @@ class Cluster:
             serve.shutdown()
             ray.shutdown()
         if self._proxy is not None:
-            shutil.rmtree(self._proxy.folder, ignore_errors=True)
+            self._proxy.close()

@@ -17,7 +17,11 @@ import orjson
 import psutil
 
 _ATTACH = 51  # SO_ATTACH_REUSEPORT_CBPF, which Python does not name; see socket(7)
-_RETURN = 0x06  # BPF_RET | BPF_K: the number of a socket in its group
+_FILTER = 26  # SO_ATTACH_FILTER
+_RETURN = 0x06  # BPF_RET | BPF_K: the number of a socket in its group, or bytes to keep
+_PATIENCE = 1.0
+"""Seconds for a client to send its request and to take the answer."""
+
 _BODY = orjson.dumps({"error": "the server is stopping; try again soon", "field": ""})
 _ANSWER = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
@@ -49,15 +53,32 @@ class Parking:
         self._thread = threading.Thread(target=self._answer, daemon=True)
 
     def _steer(self, number: int) -> None:
-        program = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN, 0, 0, number))
+        self._program(_ATTACH, number)
+
+    def _deafen(self) -> None:
+        """Drop what asks for a connection; who asks again finds the port closed."""
+        self._program(_FILTER, 0)
+
+    def _program(self, option: int, value: int) -> None:
+        program = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN, 0, 0, value))
         packed = struct.pack("HL", 1, ctypes.addressof(program))
-        self._socket.setsockopt(socket.SOL_SOCKET, _ATTACH, packed)
+        self._socket.setsockopt(socket.SOL_SOCKET, option, packed)
 
     def _answer(self) -> None:
-        while not self._stop.is_set():
-            with contextlib.suppress(OSError):
+        answering: list[threading.Thread] = []
+        while True:
+            last = self._stop.is_set()
+            try:
                 taken, _ = self._socket.accept()
-                threading.Thread(target=_refuse, args=(taken,), daemon=True).start()
+            except OSError:  # nobody for a moment
+                if last:
+                    break
+                continue
+            answering = [one for one in answering if one.is_alive()]
+            answering.append(threading.Thread(target=_refuse, args=(taken,), daemon=True))
+            answering[-1].start()
+        for one in answering:
+            one.join(_PATIENCE)
 
     def __enter__(self) -> Parking:
         """Begin to answer."""
@@ -65,7 +86,9 @@ class Parking:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the port."""
+        """Leave the port; a connection that was taken gets its answer."""
+        with contextlib.suppress(OSError):
+            self._deafen()
         self._stop.set()
         self._thread.join()
         self._socket.close()
@@ -78,7 +101,7 @@ def _listening(port: int) -> int:
 
 def _refuse(taken: socket.socket) -> None:
     with contextlib.suppress(OSError), taken:
-        taken.settimeout(1.0)
+        taken.settimeout(_PATIENCE)
         taken.recv(2**16)
         taken.sendall(_ANSWER)
         taken.shutdown(socket.SHUT_WR)

@@ -70,8 +70,7 @@ def main(
         chosen = free_port(host, port)
         pointer = chosen_pointer(state, target, world)
         quiet()
-        count = settings.replicas.most or settings.replicas.number
-        cluster = Cluster(host, chosen, count * settings.replicas.cpus)
+        cluster = Cluster(host, chosen, settings)
     url = f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
     with cluster:
         from serve.app import application

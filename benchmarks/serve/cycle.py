@@ -49,6 +49,7 @@ def main(
 ) -> None:
     """Play, and print a line of JSON for each cycle, and a table at the end."""
     out.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with served(out / "serving") as (url, server):
         for number in range(1, cycles + 1):
             done = out / f"cycle-{number}.json"
@@ -72,7 +73,8 @@ def one(
     for first in range(0, sessions, CHUNK):
         path = out / f"users-{number}-{first}.npz"
         if not path.exists():
-            returns, lengths, arms = play(url, min(CHUNK, sessions - first), number * 1_000_000 + first)
+            seed = number * 1_000_000 + first
+            returns, lengths, arms = play(url, min(CHUNK, sessions - first), seed)
             partial = path.with_suffix(".partial.npz")
             np.savez(partial, returns=returns, lengths=lengths, arms=arms)
             os.replace(partial, path)

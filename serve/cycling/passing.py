@@ -156,6 +156,7 @@ class Pass:
         found["arms"] = [asdict(arm) for arm in arms]
         found["changes"] = arms != pointer.arms
         found["generation"] = pointer.generation
+        found["before"] = [asdict(arm) for arm in pointer.arms]
         found["memory"] = self._after(memory, fate["fate"], policy).to_json()
         return found
 
@@ -249,8 +250,14 @@ class Pass:
         return memory
 
     def _deploy(self, decided: Plain) -> Plain:
-        """Make the arms live that were decided on, at most once."""
-        arms = tuple(ArmEntry(**arm) for arm in decided["arms"])
+        """Make the arms live that were decided on, at most once.
+
+        What a running replica cannot load is taken back: it would stop the endpoint at its
+        next start.
+        """
+        arms, before = (
+            tuple(ArmEntry(**arm) for arm in decided[name]) for name in ("arms", "before")
+        )
         found: Plain = {"done": False, "overtaken": False, "time": time.time(), "faults": []}
         if not decided["changes"] or self._dry:
             return found
@@ -262,13 +269,19 @@ class Pass:
         taken, faults = await_replicas(
             self._state, pointer.generation, self._settings.wait, found["time"]
         )
-        found |= {"done": True, "generation": pointer.generation}
-        return {**found, "replicas": taken, "faults": faults, "time": time.time()}
+        if faults:
+            point(self._state, before)
+        done = {"done": not faults, "generation": pointer.generation, "faults": faults}
+        return {**found, **done, "replicas": taken, "time": time.time()}
 
     def _report(self, begun: Plain, decided: Plain, deployed: Plain) -> Plain:
         memory = Memory.of_json(decided["memory"])
         if deployed["overtaken"]:
             memory = replace(memory, canary=None, live_run=None)
+        elif deployed["faults"]:
+            # The arms are those of before, and so is what is known of them.
+            canary, live = self.memory.canary, self.memory.live_run
+            memory = replace(memory, run=live, live_run=live, canary=canary)
         elif memory.canary is not None and deployed["done"]:
             memory = replace(memory, canary=replace(memory.canary, since=deployed["time"]))
         joined = read(self.folder / LOG / JOINED)

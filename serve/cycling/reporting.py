@@ -28,6 +28,8 @@ def headline(found: Plain) -> str:
     words = "; ".join(parts)
     if found["deployed"]["overtaken"]:
         words += "; not done, because somebody else deployed meanwhile"
+    if found["deployed"]["faults"]:
+        words += "; taken back, because a replica could not take it"
     return f"dry run, nothing deployed: {words}" if found["dry_run"] else words
 
 
@@ -147,17 +149,17 @@ def _deployed(found: Plain) -> Iterator[str]:
             f"Deployment {deployed['generation']}, taken by {deployed['replicas']} running "
             f"replicas at {moment(deployed['time'])}:"
         )
+    elif deployed["faults"]:
+        yield f"As before, because {deployed['faults'][0]}. Else it would be:"
     elif deployed["overtaken"]:
         yield "What somebody else deployed during the pass, and not what was decided:"
     elif found["dry_run"]:
-        yield "As before, because this was a dry run. Without that:"
+        yield "As before, because this was a dry run. Else it would be:"
     else:
         yield "As before:"
     yield ""
     for arm in found["arms"]:
         yield f"- {arm['name']}, weight {arm['weight']:.4g}: {name(arm['policy'])}"
-    for fault in deployed["faults"]:
-        yield f"- not everywhere: {fault}"
 
 
 def moment(seconds: float) -> str:

@@ -20,7 +20,7 @@ from serve import cycle
 from serve.cycling import comparing, judging, passing, training
 from serve.cycling.keeping import alone
 from serve.deploy import deploy
-from serve.live import read_pointer
+from serve.live import DeployError, read_pointer
 from serve.state import prepare
 from tests.serve.cycled import SMALL, WORLD, do_pass, endpoint, small, visit
 
@@ -209,6 +209,28 @@ def test_nothing_is_deployed_over_what_somebody_else_deployed(
     assert found["deployed"]["overtaken"] and found["memory"]["canary"] is None
     assert arms(state) == [("main", "click_maximiser", 1.0)]
     assert "somebody else deployed" in report_of(state, 1)
+
+
+def test_what_a_running_replica_cannot_load_is_taken_back(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from serve import replica
+
+    load = replica.load_live
+
+    def failing(folder: Path, header: Any, pointer: Any) -> Any:
+        if pointer.generation == 2:
+            raise DeployError("no memory for it")
+        return load(folder, header, pointer)
+
+    monkeypatch.setattr(replica, "load_live", failing)
+    with endpoint(state) as app:
+        found = do_pass(state)
+        assert found["deployed"]["faults"] == ["no memory for it"]
+        assert arms(state) == [("main", "random", 1.0)] and found["memory"]["canary"] is None
+        assert "taken back, because a replica could not take it" in report_of(state, 1)
+        assert set(visit(app, 40, 2).by_arm()) == {"main"}
+        assert do_pass(state)["deployed"]["replicas"] == 1  # the next one is tried
 
 
 def test_a_canary_is_kept_on_withdrawn_or_was_taken_away(state: Path) -> None:

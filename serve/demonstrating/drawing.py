@@ -72,13 +72,20 @@ def over_steps(rows: Rows, title: str) -> Chart:
 
 
 def by_column(rows: Rows, title: str, column: str) -> Chart:
-    """Points for each column of a feature: what changed, by policy."""
+    """A point for each column of a feature that has changed, by policy."""
     legend = _legend()
+    order = list(dict.fromkeys(row["column"] for row in rows))
+    moved = [row for row in rows if row["change"]]
     points = (
-        alt.Chart(alt.Data(values=rows))
+        alt.Chart(alt.Data(values=moved))
         .mark_point(filled=True, size=70, opacity=0.9)
         .encode(
-            x=alt.X("column:O", title=column, axis=alt.Axis(labelAngle=0, labelOverlap=True)),
+            x=alt.X(
+                "column:O",
+                title=column,
+                axis=alt.Axis(labelAngle=0, labelOverlap=True),
+                scale=alt.Scale(domain=order),
+            ),
             y=alt.Y("change:Q", title=title, scale=alt.Scale(domain=extent(rows, "change"))),
             color=_of_policy(alt.Color, rows, COLOURS, legend),
             shape=_of_policy(alt.Shape, rows, ["circle", "square", "triangle-up"], legend),

@@ -11,11 +11,11 @@ from serve.demonstrating.page_live import live
 from serve.demonstrating.page_offline import offline
 from serve.demonstrating.page_recommend import recommend
 
+# Less empty space than Streamlit leaves.
 STYLE = """<style>
 .stMainBlockContainer {padding-top: 4.5rem; padding-bottom: 3rem; max-width: 1200px;}
 h1 {font-size: 2rem !important; padding-top: 0 !important;}
 </style>"""
-"""Less empty space than Streamlit leaves."""
 
 
 def main() -> None:

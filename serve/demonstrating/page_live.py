@@ -10,7 +10,7 @@ import streamlit as st
 
 from serve.demonstrating.context import Context
 from serve.demonstrating.labels import Rows, amount, opening, percent, plain
-from serve.demonstrating.shared import row
+from serve.demonstrating.shared import metrics
 from serve.watching import ScrapeError, addresses, scrape
 
 EVERY_SECONDS = 5.0
@@ -36,9 +36,7 @@ def figures(state: Path) -> None:
         return
     for title, cells in groups(found):
         st.subheader(title)
-        place = row()
-        for name, value, text in cells:
-            place.metric(name, value, help=text)
+        metrics(cells)
     arms = arms_rows(found)
     if arms:
         st.subheader("By arm")
@@ -49,12 +47,11 @@ def figures(state: Path) -> None:
         st.dataframe(drift, hide_index=True, width="stretch")
 
 
-Cell = tuple[str, str, str]
+Cell = tuple[str, str, str | None]
 
 
 def groups(found: Mapping[str, Any]) -> list[tuple[str, list[Cell]]]:
     """Figures in rows of four: a name, a value with its unit, what it means."""
-    ess = found["ess"]
     return [
         (
             "Answers",
@@ -75,20 +72,32 @@ def groups(found: Mapping[str, Any]) -> list[tuple[str, list[Cell]]]:
                 ("Slates", whole(found["slates"]), "A batch has several."),
                 ("Click rate", share(found["click_rate"]), "Of slates with a response."),
                 ("Reward a slate", unit(found["reward"], ""), "Of slates with a response."),
-                ("Explored", share(found["explored"]), "Slots with another item than the best."),
+                ("Fallbacks", whole(found["fallbacks"]), "Slates of the safe policy."),
             ],
         ),
         (
-            "Health",
+            "Exploration",
             [
-                ("Fallbacks", whole(found["fallbacks"]), "Slates of the safe policy."),
+                ("Explored", share(found["explored"]), "Slots with another item than the best."),
                 (
-                    "ESS per 1,000, uniform",
-                    unit(ess.get("uniform"), ""),
+                    "ESS of 1,000",
+                    unit(found["ess"].get("uniform"), ""),
                     "Effective sample size of 1,000 logged slates for a uniformly random policy.",
                 ),
-                ("Log lag", unit(found["unsynced_seconds"], "s"), "Oldest line not on disk yet."),
-                ("Lines lost", whole(found["log_lost"]), "Of the raw log."),
+                (
+                    "Mean weight",
+                    unit(found["weight"].get("uniform"), ""),
+                    "Importance weight for a uniformly random policy. Far below 1, that policy "
+                    "would show what is never shown, and the effective sample size says nothing.",
+                ),
+            ],
+        ),
+        (
+            "Log",
+            [
+                ("Lag", unit(found["unsynced_seconds"], "s"), "Oldest line not on disk yet."),
+                ("Silence", unit(found["idle_seconds"], "s"), "Since the last line."),
+                ("Lines lost", whole(found["log_lost"]), "That could not be written."),
             ],
         ),
     ]

@@ -9,6 +9,7 @@ import streamlit as st
 from serve.demonstrating import drawing
 from serve.demonstrating.context import Context
 from serve.demonstrating.labels import opening
+from serve.demonstrating.playing import RIVALS
 from serve.demonstrating.results import PICTURES, Result, judge_own, read, refusals
 from serve.demonstrating.shared import escaped, facts
 
@@ -85,7 +86,7 @@ def _own(context: Context) -> None:
         "exploration on the first page, or nothing can be learnt of other slates."
     )
     left, right = st.columns(2, vertical_alignment="bottom")
-    target = left.selectbox("Policy", [context.target, "random", "click_maximiser"])
+    target = left.selectbox("Policy", list(dict.fromkeys((context.target, *RIVALS))))
     if right.button("Judge it", type="primary", width="stretch"):
         try:
             with st.spinner("Joining and judging"):

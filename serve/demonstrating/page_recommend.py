@@ -12,7 +12,7 @@ from serve.demonstrating.context import Context
 from serve.demonstrating.controls import Visit, hand_controls, simulated_controls
 from serve.demonstrating.labels import amount, opening, percent, plain
 from serve.demonstrating.session import charts, state
-from serve.demonstrating.shared import described, escaped, row
+from serve.demonstrating.shared import described, escaped, metrics, row
 from serve.demonstrating.visits import Item, SimulatedVisit, slate_of
 
 MOST_STEPS = 500
@@ -158,10 +158,15 @@ def _goodbye(visit: Visit) -> None:
 def _numbers(visit: Visit, about: dict[str, Any]) -> None:
     """What the session came to so far."""
     track, answer = visit.tracks[0], visit.talk.answer
-    place = row()
-    place.metric("Slates answered", visit.talk.answers)
-    place.metric("Click rate", percent(track.click_rate) if track.clicks else "-")
+    cells: list[tuple[str, str, str | None]] = [
+        ("Slates answered", f"{visit.talk.answers}", None),
+        ("Click rate", percent(track.click_rate) if track.clicks else "-", "Clicks a slate."),
+    ]
     if isinstance(visit, SimulatedVisit):
-        place.metric("Return so far", amount(track.total), help=plain(str(about["reward"])))
+        cells.append(
+            ("Return so far", amount(track.total), f"Sum of {plain(str(about['reward']))}.")
+        )
     if answer is not None:
-        place.metric("Slate's propensity", percent(float(answer["propensity"])))
+        text = "Of all items of the slate, in this order."
+        cells.append(("Slate's propensity", percent(float(answer["propensity"])), text))
+    metrics(cells)

@@ -154,7 +154,8 @@ def judge_own(state: Path, policy: str, epsilon: float | None) -> Result:
 
     with tempfile.TemporaryDirectory(prefix="recsim-demo-") as folder:
         out = Path(folder) / "log"
-        join(state, out, Choices())
+        # A slate that nobody has reacted to yet is no answer of "no click".
+        join(state, out, Choices(unanswered="leave_out"))
         log = open_log(str(out))
         target, other = prepare(log, policy, "logged", (epsilon, None))
         request = Request(target, other)

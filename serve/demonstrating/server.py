@@ -12,6 +12,7 @@ SETTINGS = {
     "server.fileWatcherType": "none",
     "browser.gatherUsageStats": "false",
     "browser.serverAddress": "127.0.0.1",
+    "runner.magicEnabled": "false",
     "logger.level": "warning",
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",

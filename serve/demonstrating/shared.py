@@ -12,6 +12,9 @@ from serve.demonstrating.context import Context
 from serve.demonstrating.labels import opening
 from serve.simulate import read_key
 
+METRIC_PIXELS = 175
+"""Two of them fit beside each other on a telephone."""
+
 
 @st.cache_resource(show_spinner=False)
 def client_of(url: str, api_key_file: str | None) -> Client:
@@ -43,6 +46,13 @@ def facts(pairs: list[tuple[str, str]]) -> None:
 def row() -> Any:
     """A place for buttons or numbers side by side, on several lines where it is narrow."""
     return st.container(horizontal=True)
+
+
+def metrics(cells: list[tuple[str, str, str | None]]) -> None:
+    """Numbers side by side, in columns of one width: name, value with unit, what it means."""
+    place = row()
+    for name, value, text in cells:
+        place.metric(name, value, help=text, width=METRIC_PIXELS)
 
 
 def escaped(text: str) -> str:

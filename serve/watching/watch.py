@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,12 +19,10 @@ from serve.watching.reference import CANDIDATE, PROPENSITY, USER, Reference, rou
 if TYPE_CHECKING:
     from serve.engine import Answered
 
-logger = logging.getLogger(__name__)
-
 UNIFORM, GREEDY = "uniform", "greedy"
 SESSION, FEEDBACK = "session", "feedback"
 
-_REQUESTS = 256
+_REQUESTS = 64
 _ITEMS = 8
 _NUMBERS = 100_000
 """Requests between two flushes, candidates of each, and their numbers, that drift is
@@ -72,7 +70,7 @@ class Watch:
         self._responses: deque[_Came] = deque()
         self._seen: deque[tuple[Any, Any]] = deque()
         self._room = 0
-        self._random = np.random.default_rng()
+        self._at = random.Random()
         self._drifts: dict[str, Drift] = {}
         try:
             check_reward(header.reward, header.spec)
@@ -99,11 +97,17 @@ class Watch:
                 self._responses.append(_Came(arm, SESSION, asked.response))
             if self._room > 0:
                 self._room -= 1
-                items = asked.offer.features
-                some = self._random.integers(len(items), size=_ITEMS)
                 # Later rows of a session are no new users, in the reference neither.
                 user = asked.user if answer.turn.step == 0 else None
-                self._seen.append((user, items[some][asked.mask[some]]))
+                self._seen.append((user, self._some(asked.offer.features, asked.mask)))
+
+    def _some(self, items: Array, mask: Any) -> Array:
+        """Eligible ones of a few items at random places, copied: requests are large."""
+        count = len(items)
+        step = max(1, count // _ITEMS)
+        places = slice(int(self._at.random() * step), count, step)
+        found: Array = items[places][mask[places]]
+        return found
 
     def responded(self, response: Any) -> None:
         """Note feedback, (K, R)."""

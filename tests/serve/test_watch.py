@@ -152,15 +152,15 @@ def test_drift_is_small_for_the_log_itself_and_large_for_others(
     engine.watch.refer(reference)
     (rows,) = list(open_log(log).batches())
     first = np.flatnonzero(rows["step"] == 0)[:600]
-    for some in np.split(first, 6):
+    for some in np.split(first, 12):
         engine.recommend([ask(engine, **logged(rows, number)) for number in some.tolist()])
         engine.watch.flush()
     alike = psi_of(engine)
     assert set(alike) == {"user.interests", "candidate.features", "propensity.slot"}
     assert max(alike.values()) < 0.02
     engine.watch.refer(reference)
-    for _ in range(3):
-        engine.recommend([ask(engine, slate_size=2)] * 200)  # one user, other candidates
+    for _ in range(10):
+        engine.recommend([ask(engine, slate_size=2)] * 60)  # one user, other candidates
         engine.watch.flush()
     other = psi_of(engine)
     assert other["user.interests"] > 1.0

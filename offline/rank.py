@@ -123,10 +123,10 @@ def ranked(chosen: Chosen, fold: Fold, k: int, seed: int) -> Measured:
 
 def print_list() -> None:
     """A line for every scorer."""
-    from offline.ranking.scorers import KINDS
+    from offline.ranking.choosing import scorer_names, summary
 
-    for name, kind in KINDS.items():
-        print(f"{name:<16}{kind.summary}")
+    for name in scorer_names():
+        print(f"{name:<20}{summary(name)}")
 
 
 if __name__ == "__main__":

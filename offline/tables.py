@@ -55,6 +55,9 @@ def main(
         str, typer.Option(help="Pause that ends a session: a number and s, m, h or d.")
     ] = "30m",
     negatives: Annotated[int, typer.Option(help="Other items offered beside the taken one.")] = 19,
+    pool: Annotated[
+        str, typer.Option(help="They had come up by `then`, or `ever` do.")
+    ] = "then",
     drop_unknown: Annotated[
         bool, typer.Option("--drop-unknown", help="Leave out interactions with unknown items.")
     ] = False,
@@ -89,6 +92,7 @@ def main(
                 "--columns": (columns is not None, open_bandit is None),
                 "--write-columns": (write_columns is not None, open_bandit is None),
                 "--drop-unknown": (drop_unknown, open_bandit is None),
+                "--pool": (pool != "then", open_bandit is None),
             }
         )
         if format not in FORMATS:
@@ -101,6 +105,7 @@ def main(
             seed,
             format,
             Pseudonyms.find(key_file),
+            pool,
         )
         if open_bandit is not None:
             from offline.data.open_bandit import convert

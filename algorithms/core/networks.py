@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from algorithms.core.identifiers import Columns, Ids, IdVectors
+
 
 class StateItemNetwork(nn.Module):
     """A base value of the state, and products <h(s), e(i)> with each item.
@@ -29,6 +31,7 @@ class StateItemNetwork(nn.Module):
         product_size: int | None = None,
         value_scale: float = 50.0,
         initial_value: float = 0.0,
+        ids: Ids | None = None,
     ) -> None:
         """Build the network.
 
@@ -42,13 +45,13 @@ class StateItemNetwork(nn.Module):
             product_size: columns of e(i), where a subclass makes more of the encoded candidate.
             value_scale: unit of the outputs, about a tenth to a fifth of a typical return.
             initial_value: of every state before training, in the reward's unit.
+            ids: columns that hold ids, of which vectors are learned.
         """
         super().__init__()
         self.value_scale, self.groups = value_scale, groups
-        self.body = layers(state_size, hidden, layer_norm)
-        self.item = layers(candidate_size, item_hidden, layer_norm=False)
-        width = hidden[-1] if hidden else state_size
-        self.item_size = item_hidden[-1] if item_hidden else candidate_size
+        of_state, of_item = ids or Ids()
+        self.body, width = _encoder(state_size, of_state, hidden, layer_norm)
+        self.item, self.item_size = _encoder(candidate_size, of_item, item_hidden, False)
         self._product_size = self.item_size if product_size is None else product_size
         self.head = nn.Linear(width, 1 + groups * (self._product_size + 1))
         with torch.no_grad():
@@ -67,6 +70,18 @@ class StateItemNetwork(nn.Module):
         start = 1 + group * (size + 1)
         weights, bias = code[:, start : start + size], code[:, start + size : start + size + 1]
         return torch.baddbmm(bias[:, :, None], encoded, weights[:, :, None]).squeeze(2)
+
+
+def _encoder(
+    size: int, ids: Columns, widths: Sequence[int], layer_norm: bool
+) -> tuple[nn.Sequential, int]:
+    """Layers over rows of `size` columns, and how many columns come out."""
+    vectors = IdVectors(size, ids) if ids else None
+    size = size if vectors is None else vectors.size
+    found = layers(size, widths, layer_norm)
+    if vectors is not None:
+        found.insert(0, vectors)
+    return found, widths[-1] if widths else size
 
 
 def layers(size: int, widths: Sequence[int], layer_norm: bool) -> nn.Sequential:

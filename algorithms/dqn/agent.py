@@ -18,6 +18,7 @@ from torch import Tensor
 
 from algorithms.core.agent import Agent, Decision
 from algorithms.core.fragment import Fragment
+from algorithms.core.identifiers import ids_of
 from algorithms.core.settings import refuse_idle
 from algorithms.core.slate_actions import (
     check_count,
@@ -71,6 +72,7 @@ class DQNAgent(Agent):
             layer_norm=options.layer_norm,
             value_scale=options.value_scale,
             initial_value=options.initial_value,
+            ids=ids_of(spec, history),
         )
 
     def _check_size(self, slate_size: int) -> None:

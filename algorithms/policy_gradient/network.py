@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.core.affinity import scores
+from algorithms.core.identifiers import Ids
 from algorithms.core.networks import StateItemNetwork, layers
 from algorithms.core.settings import Widths
 from algorithms.policy_gradient.settings import PolicyGradientSettings
@@ -39,8 +40,14 @@ class PolicyNetwork(StateItemNetwork):
     appeal is used: how attractive a candidate is multiplies what a click on it is worth.
     """
 
-    def __init__(self, spec: FeatureSpec, history_size: int, options: NetworkOptions) -> None:
-        """Build with fresh weights."""
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        history_size: int,
+        options: NetworkOptions,
+        ids: Ids | None = None,
+    ) -> None:
+        """Build with fresh weights; vectors are learned of ids where their columns are given."""
         self._appeal = spec if options.use_appeal and spec.appeal is not None else None
         super().__init__(
             spec.user_size + history_size,
@@ -51,6 +58,7 @@ class PolicyNetwork(StateItemNetwork):
             groups=1 if self._appeal is None else 2,
             value_scale=options.value_scale,
             initial_value=options.initial_value,
+            ids=ids,
         )
 
     def log_weights(self, code: Tensor, user: Tensor, candidates: Tensor) -> Tensor:

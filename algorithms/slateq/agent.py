@@ -19,6 +19,7 @@ from torch.nn import functional
 from algorithms.core.affinity import attraction, check_appeal, scores
 from algorithms.core.agent import Agent, Decision
 from algorithms.core.fragment import Fragment
+from algorithms.core.identifiers import ids_of
 from algorithms.core.optimise import optimise, slate_value
 from algorithms.slateq import columns as rows
 from algorithms.slateq.network import SlateQNetwork
@@ -65,6 +66,7 @@ class SlateQAgent(Agent):
             learned_choice=options.choice_scores == "learned",
             value_scale=options.value_scale,
             initial_value=options.initial_value,
+            ids=ids_of(spec, history),
         )
 
     def decide(self, observation: Observation, slate_size: int) -> Decision:

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from algorithms.core.agent import Agent, Decision
+from algorithms.core.identifiers import ids_of
 from algorithms.core.settings import Widths
 from algorithms.policy_gradient.network import PolicyNetwork
 from envs.history import History
@@ -74,7 +75,7 @@ class BCAgent(OfflineAgent):
     ) -> None:
         """Build with fresh weights."""
         super().__init__(spec, history, slate_size, settings)
-        self.network = PolicyNetwork(spec, history.size, self.options)
+        self.network = PolicyNetwork(spec, history.size, self.options, ids_of(spec, history))
 
     def decide(self, observation: Observation, slate_size: int) -> Decision:
         """Log-weights of the candidates."""

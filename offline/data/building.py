@@ -19,6 +19,7 @@ from offline.exporting.folder import refuse_existing, whole_folder
 from offline.log import Header, LogError, LogWriter, Pseudonyms, Rows, write_catalogue
 
 POLICY = "logged"
+POOLS = ("then", "ever")
 _ROWS = 8192
 """Written at a time, at least; whole sessions."""
 
@@ -44,6 +45,7 @@ class Choices:
         seed: of the sampled items.
         format: `json` or `parquet`.
         pseudonyms: what ids of sessions, users and impressions are hashed with.
+        pool: what others are drawn from: items that had come up by `then`, or that `ever` do.
     """
 
     gap: float = 1800.0
@@ -52,6 +54,7 @@ class Choices:
     seed: int = 0
     format: str = "json"
     pseudonyms: Pseudonyms | None = None
+    pool: str = "then"
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ def build(tables: Tables, encoding: Encoding, target: Path, choices: Choices) ->
             f"--negatives is {choices.negatives} and the session gap {choices.gap:g} s; at least "
             "0 other items and a gap above 0 are possible"
         )
+    if choices.pool not in POOLS:
+        raise LogError(f"--pool is '{choices.pool}'; allowed are: {', '.join(POOLS)}")
     interactions, item, unknown_items = known_items(tables, choices.drop_unknown)
     with cells_of(tables.items_path):
         features = encoding.encode_items(tables.items)
@@ -182,7 +187,9 @@ class _Making:
 
     def rows(self, sessions: Sessions, choices: Choices) -> Iterator[Rows]:
         """Whole sessions, some thousand rows at a time."""
-        pool = Pool.of(self.item, self.interactions.time, len(self.item_ids))
+        time = self.interactions.time
+        time = time if choices.pool == "then" else np.zeros_like(time)
+        pool = Pool.of(self.item, time, len(self.item_ids))
         random = np.random.default_rng(choices.seed)
         history = self.encoding.history
         ends = np.append(sessions.begins[1:], len(sessions.order))
@@ -193,9 +200,7 @@ class _Making:
             taken = slice(first, last)
             lengths = ends[taken] - sessions.begins[taken]
             at = sessions.order[start : ends[last - 1]]
-            offered = pool.offered(
-                self.item[at], self.interactions.time[at], choices.negatives, random
-            )
+            offered = pool.offered(self.item[at], time[at], choices.negatives, random)
             response = np.stack([np.ones(len(at)), self.interactions.weight[at]], axis=1)
             response = response.astype(np.float32)
             state = remembered(history, self.features[self.item[at]], response, lengths)

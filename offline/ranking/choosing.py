@@ -17,7 +17,7 @@ from algorithms.layers import (
     read_layer,
     validated,
 )
-from algorithms.registry import nearest
+from algorithms.registry import algorithm, algorithm_names, nearest
 from offline.log import LogError
 from offline.ranking.evaluating import Scorer
 from offline.ranking.scorers import KINDS
@@ -59,11 +59,13 @@ def choose(
         ConfigError: settings that cannot be.
     """
     if not names:
-        raise LogError(f"name what should rank: a run folder, or one of: {', '.join(KINDS)}")
+        raise LogError(
+            f"name what should rank: a run folder, or one of: {', '.join(scorer_names())}"
+        )
     twice = next((name for name in names if list(names).count(name) > 1), None)
     if twice is not None:
         raise LogError(f"'{twice}' is named twice; name each scorer once")
-    layers = _layers(file, overrides, [name for name in names if name in KINDS])
+    layers = _layers(file, overrides, names)
     found = [_chosen(name, layers, encoding) for name in names]
     if encoding is not None and all(one.settings is not None for one in found):
         raise LogError("--encoding is about policies, and none is named; leave it out")
@@ -80,23 +82,42 @@ def _layers(file: Path | None, overrides: Sequence[str], named: Sequence[str]) -
     for text in overrides:
         layer = override_layer(text)
         key = next(iter(layer[1]))
-        if key in KINDS and key not in named:
+        if key in scorer_names() and key not in named:
             raise ConfigError(f"--set {text}: '{key}' is not among the scorers named; name it, too")
         layers.append(layer)
-    known(layers, (), merge(layers), list(KINDS))
+    known(layers, (), merge(layers), scorer_names())
     return layers
 
 
+def scorer_names() -> list[str]:
+    """Names of all that learn and rank here: those of `KINDS`, bandits and tables."""
+    absorbing = [name for name in algorithm_names() if algorithm(name).agent.absorbs]
+    return [*KINDS, *absorbing]
+
+
+def summary(name: str) -> str:
+    """One line about a scorer."""
+    return KINDS[name].summary if name in KINDS else algorithm(name).summary
+
+
 def _chosen(name: str, layers: list[Layer], encoding: Path | None) -> Chosen:
-    if name in KINDS:
-        kind = KINDS[name]
+    if name in scorer_names():
         data = merge(layers).get(name)
-        settings = validated(layers, (name,), kind.settings, {} if data is None else data)
-        return Chosen(name, settings, lambda fold, seed: kind.fit(fold.fitted, settings, seed))
+        model = KINDS[name].settings if name in KINDS else algorithm(name).settings
+        settings = validated(layers, (name,), model, {} if data is None else data)
+        return Chosen(name, settings, lambda fold, seed: _learned(name, settings, fold, seed))
     if not Path(name).exists():
         raise LogError(
-            f"'{name}' is neither a run folder nor a scorer; {nearest(name, list(KINDS))}"
+            f"'{name}' is neither a run folder nor a scorer; {nearest(name, scorer_names())}"
         )
     from offline.ranking.policies import ranks
 
     return Chosen(name, None, ranks(name, encoding))
+
+
+def _learned(name: str, settings: Any, fold: Fold, seed: int) -> Scorer:
+    if name in KINDS:
+        return KINDS[name].fit(fold.fitted, settings, seed)
+    from offline.ranking.absorbing import absorb
+
+    return absorb(algorithm(name), fold.fitted, settings.model_dump(mode="json"), seed)

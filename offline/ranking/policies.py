@@ -22,12 +22,13 @@ from offline.data.encoding import FILE, Encoding, time_of_day
 from offline.data.sessions import remembered
 from offline.log import LogError, open_log
 from offline.ranking.evaluating import Scorer
+from offline.ranking.reading import Taken
 from offline.ranking.splits import Fitted, Fold
 from offline.ranking.top import Floats, Ints
 
 logger = logging.getLogger(__name__)
 
-_CELLS = 2**23
+_CELLS = 2**22
 """Features of candidates that a network sees together."""
 
 
@@ -144,10 +145,8 @@ def observed(fitted: Fitted, encoding: Encoding, history: History) -> tuple[Floa
         LogError: the tables lack columns that are encoded, or hold what they cannot hold.
     """
     catalogue, taken = fitted.catalogue, fitted.taken
-    table = catalogue.users
     encoding.refuse_other(
-        catalogue.items.column_names,
-        None if table is None or not encoding.users else table.column_names,
+        catalogue.items.column_names, catalogue.users.column_names if encoding.users else None
     )
     items = encoding.encode_items(catalogue.items)
     count = np.bincount(taken.user, minlength=catalogue.num_users)
@@ -156,23 +155,32 @@ def observed(fitted: Fitted, encoding: Encoding, history: History) -> tuple[Floa
         users = _of_users(fitted, encoding)
     else:
         users = time_of_day(np.where(count > 0, taken.time[np.maximum(last, 0)], 0.0))
+    return items, users, states(taken, items, history, catalogue.num_users)[1]
+
+
+def states(taken: Taken, items: Floats, history: History, users: int) -> tuple[Floats, Floats]:
+    """What is remembered before each interaction, (n, H), and after each user's last, (users, H).
+
+    Args:
+        taken: interactions, by user and then by time, (n,).
+        items: features, (N, D).
+        history: what is remembered.
+        users: how many there are; of one without interactions nothing is remembered.
+    """
+    count = np.bincount(taken.user, minlength=users)
     # One row more a user, whose state before it is the one after all others.
     place = np.arange(len(taken)) + taken.user
-    rows = len(taken) + len(count)
+    rows = len(taken) + users
     shown = np.zeros((rows, items.shape[1]), np.float32)
     response = np.zeros((rows, 2), np.float32)
     shown[place] = items[taken.item]
     response[place, 0], response[place, 1] = 1.0, taken.weight
-    states = remembered(history, shown, response, count + 1)
-    return items, users, states[np.cumsum(count + 1) - 1]
+    found = remembered(history, shown, response, count + 1)
+    return found[place], found[np.cumsum(count + 1) - 1]
 
 
 def _of_users(fitted: Fitted, encoding: Encoding) -> Floats:
     catalogue = fitted.catalogue
-    if catalogue.users is None:
-        raise LogError(
-            "the policy knows features of users, and the data have no users.csv; add the table"
-        )
     known = encoding.encode_users(catalogue.users)
     nothing = encoding.encode_users({encoding.users[0].name: [""]})
     ids = pa.array(catalogue.user_ids, pa.string())

@@ -54,7 +54,8 @@ class Catalogue:
         user_ids: strings, (users,).
         item_ids: strings, rising, as numbers where all are whole numbers, (N,).
         items: their table, in the same order; strings.
-        users: table of users, or `None`; strings, in the file's order.
+        users: table of users; strings, in the file's order. Only ids where nothing else is
+            known.
         group_names: of the column that says what kinds of items there are, (G,); empty
             where there is no such column.
         groups: 1 where an item is of a kind, (N, G).
@@ -63,7 +64,7 @@ class Catalogue:
     user_ids: NDArray[Any]
     item_ids: NDArray[Any]
     items: pa.Table
-    users: pa.Table | None
+    users: pa.Table
     group_names: tuple[str, ...]
     groups: NDArray[np.float32]
 
@@ -101,7 +102,10 @@ def read(
     place[order] = np.arange(len(order))
     items = tables.items.take(pa.array(order))
     names, flags = kinds(items, groups, tables.items_path)
-    catalogue = Catalogue(found.user_ids, ids[order], items, tables.users, names, flags)
+    users = tables.users
+    if users is None:
+        users = pa.table({"user_id": pa.array(found.user_ids, pa.string())})
+    catalogue = Catalogue(found.user_ids, ids[order], items, users, names, flags)
     return catalogue, Taken(found.user.astype(np.int64), place[row], found.time, found.weight)
 
 

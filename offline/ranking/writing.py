@@ -28,8 +28,8 @@ def write(
     """Write a folder of tables, all of it or nothing; a line that says what is in it.
 
     Args:
-        target: a new folder: `items.csv`, `users.csv` where users are described, and a table
-            of interactions for each of `FILES`.
+        target: a new folder: `items.csv`, `users.csv`, and a table of interactions for each
+            of `FILES`.
         source: where the data came from, for the line.
         catalogue: users and items.
         taken: all interactions, (n,).
@@ -53,8 +53,7 @@ def write(
             )
             pyarrow.csv.write_csv(table, folder / f"{name}.csv")
         pyarrow.csv.write_csv(catalogue.items, folder / "items.csv")
-        if catalogue.users is not None:
-            pyarrow.csv.write_csv(catalogue.users, folder / "users.csv")
+        pyarrow.csv.write_csv(catalogue.users, folder / "users.csv")
     said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
     return f"{target}: interactions of {source}: {said}"
 

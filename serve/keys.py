@@ -98,8 +98,12 @@ def make_keys(file: Path) -> None:
         return
     except OSError as error:
         raise KeyFault(f"cannot write the keys {file}: {error.strerror}") from None
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(f"{secrets.token_hex(32)}\n")
+    try:
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(f"{secrets.token_hex(32)}\n")
+    except OSError as error:
+        file.unlink(missing_ok=True)  # an empty file would be taken for keys
+        raise KeyFault(f"cannot write the keys {file}: {error.strerror}") from None
 
 
 def to_text(data: bytes) -> str:

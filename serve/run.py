@@ -61,6 +61,7 @@ def main(
         from algorithms.cluster import quiet
         from serve.cluster import Cluster, free_port
         from serve.settings import load_settings
+        from serve.state import claim
 
         changes = {} if replicas is None else {"replicas": {"number": replicas}}
         world = [text for text in overrides or [] if text.startswith("env.")]
@@ -68,7 +69,9 @@ def main(
         settings = load_settings(config, own, changes)
         check_files(settings)
         chosen = free_port(host, port)
+        held = claim(state) if state.is_dir() else None
         pointer = chosen_pointer(state, target, world)
+        held = held or claim(state)
         quiet()
         cluster = Cluster(host, chosen, settings)
     url = f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
@@ -90,6 +93,8 @@ def main(
         names = ", ".join(arm.policy.rpartition("/")[2] for arm in pointer.arms)
         print(f"{url} serves {names}; state and log in {state}; Ctrl-C stops", flush=True)
         stop.wait()
+    if held is not None:
+        held.close()
     print("Stopped.", flush=True)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from algorithms.policy import Policy, PolicyError, baseline
 from algorithms.registry import baseline_names, nearest
@@ -24,6 +25,9 @@ from serve.live import (
 )
 
 KEYS, LOG, REPORTS = "keys", "log", "replicas"
+COMMAND = "command"
+"""Holds the process that serves the folder."""
+
 MAIN = "main"
 """The arm of an endpoint without experiments."""
 
@@ -43,6 +47,40 @@ def read_serving_header(state: Path) -> Header:
     if header.history is None:
         raise DeployError(f"{path} names no history; use another state folder")
     return header
+
+
+def claim(state: Path) -> TextIO | None:
+    """Hold a state folder for this process, until it ends, however it does.
+
+    Returns:
+        To be kept; `None` where the system has no such locks.
+
+    Raises:
+        DeployError: another process holds it, or it cannot be written.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    try:
+        held = (state / COMMAND).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise DeployError(f"cannot write the state folder {state}: {error.strerror}") from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held.seek(0)
+        raise DeployError(
+            f"{state} is being served by process {held.read().strip()}; make another policy live "
+            "with `python -m serve.deploy`, or give another --state"
+        ) from None
+    except OSError:  # a file system without locks
+        return held
+    held.truncate(0)
+    with contextlib.suppress(OSError):  # a full disk takes no name
+        held.write(f"{os.getpid()}\n")
+        held.flush()
+    return held
 
 
 def prepare(state: Path, target: str, world: dict[str, Any] | None = None) -> Pointer:

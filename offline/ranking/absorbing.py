@@ -78,14 +78,7 @@ def described(fitted: Fitted) -> Fitted:
         found = dict(zip(catalogue.user_ids.tolist(), favourites(fitted), strict=True))
         cells = [found.get(name, "") for name in users["user_id"].to_pylist()]
         users = users.append_column(FAVOURITE, pa.array(cells, pa.string()))
-    described = Catalogue(
-        catalogue.user_ids,
-        catalogue.item_ids,
-        items,
-        users,
-        catalogue.group_names,
-        catalogue.groups,
-    )
+    described = replace(catalogue, items=items, users=users)
     return Fitted(described, fitted.taken, fitted.seen)
 
 
@@ -105,11 +98,12 @@ def encoded(catalogue: Catalogue) -> Encoding:
 
     Remembered are the kinds of what a user took, as running means.
     """
-    found, by_number = infer(catalogue.items, catalogue.users), _BY_NUMBER
-    users = {**found.users}
-    if FAVOURITE in users:
-        users[FAVOURITE] = by_number
-    declared = Declared({**found.items, "item_id": by_number}, users)
+    users = dict(infer(catalogue.items, catalogue.users).users)
+    if FAVOURITE in catalogue.users.column_names:
+        users[FAVOURITE] = _BY_NUMBER
+    number = ColumnSection(type="number", scale="standard")
+    items = {**catalogue.declared, POPULARITY: number, "item_id": _BY_NUMBER}
+    declared = Declared(items, users)
     encoding = Encoding.fit(declared, catalogue.items, catalogue.users)
     kinds = [feature.name for feature in encoding.spec.candidate if feature.kind == "vector"]
     return replace(encoding, terms=tuple(Term(name, _KEEP, 1 - _KEEP) for name in kinds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from algorithms.registry import nearest
 from offline.data import movielens
 from offline.data.building import Tables, known_items
-from offline.data.declaring import SEPARATORS, infer
+from offline.data.declaring import SEPARATORS, ColumnSection, infer
 from offline.data.reading import read_interactions, read_table
 from offline.log import LogError
 
@@ -59,6 +60,7 @@ class Catalogue:
         group_names: of the column that says what kinds of items there are, (G,); empty
             where there is no such column.
         groups: 1 where an item is of a kind, (N, G).
+        declared: what the columns of items are.
     """
 
     user_ids: NDArray[Any]
@@ -67,6 +69,7 @@ class Catalogue:
     users: pa.Table
     group_names: tuple[str, ...]
     groups: NDArray[np.float32]
+    declared: Mapping[str, ColumnSection]
 
     @property
     def num_users(self) -> int:
@@ -101,11 +104,12 @@ def read(
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     items = tables.items.take(pa.array(order))
-    names, flags = kinds(items, groups, tables.items_path)
+    declared = columns_of(tables)
+    names, flags = kinds(items, groups or _column_of_kinds(declared), tables.items_path)
     users = tables.users
     if users is None:
         users = pa.table({"user_id": pa.array(found.user_ids, pa.string())})
-    catalogue = Catalogue(found.user_ids, ids[order], items, users, names, flags)
+    catalogue = Catalogue(found.user_ids, ids[order], items, users, names, flags, declared)
     return catalogue, Taken(found.user.astype(np.int64), place[row], found.time, found.weight)
 
 
@@ -162,9 +166,7 @@ def kinds(
         LogError: there is no such column.
     """
     names = [name for name in items.column_names if name != "item_id"]
-    if column is None:
-        column = _column_of_kinds(items)
-    elif column not in names:
+    if column is not None and column not in names:
         raise LogError(
             f"{path} has no column '{column}' to group items by; {nearest(column, names)}"
         )
@@ -194,10 +196,20 @@ def _is_common(cells: pa.Array, separator: str) -> bool:
     return bool(pc.any(pc.match_substring(cells, separator)).as_py())
 
 
-def _column_of_kinds(items: pa.Table) -> str | None:
-    declared = infer(items, None).items
+def columns_of(tables: Tables) -> dict[str, ColumnSection]:
+    """What the columns of items are: as MovieLens says, or else inferred."""
+    if movielens.DECLARED.items.keys() == set(tables.items.column_names) - {"item_id"}:
+        return dict(movielens.DECLARED.items)
+    return {
+        name: column
+        for name, column in infer(tables.items, None).items.items()
+        if name != "item_id"
+    }
+
+
+def _column_of_kinds(declared: Mapping[str, ColumnSection]) -> str | None:
     for type in ("categories", "category"):
-        for name, found in declared.items():
-            if found.type == type and name != "item_id":
+        for name, column in declared.items():
+            if column.type == type:
                 return name
     return None

@@ -11,6 +11,11 @@ from pathlib import Path
 import jupytext
 
 CHAPTERS = sorted((Path(__file__).parents[1] / "learn").glob("[0-9]*.md"))
+KERNEL = """---
+jupyter:
+  kernelspec: {display_name: Python 3, language: python, name: python3}
+---
+"""
 MARKS = ("<!-- slow:", "<!-- not run:", "<!-- background:")
 
 
@@ -18,7 +23,7 @@ def notebook(chapter: Path) -> object:
     """A chapter as a notebook, without the lines that only tests read."""
     lines = chapter.read_text().splitlines(keepends=True)
     kept = "".join(line for line in lines if not line.startswith(MARKS))
-    return jupytext.reads(kept, fmt="md")
+    return jupytext.reads(KERNEL + kept, fmt="md")
 
 
 def write(folder: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from tests.docs.pages import ROOT, Command
 OURS = re.compile(r"python -m (?:envs|algorithms|offline)\.[\w.]+( |$)")
 SPECIAL = set("|&;<>$`*?(){}")
 BESIDE = ("configs", "docs", "benchmarks")
-QUICK_S, SLOW_S = 120, 1500
+QUICK_S, SLOW_S = 600, 1500
 
 
 class Failed(AssertionError):
@@ -134,7 +134,7 @@ class WarmPython:
         """End it."""
         assert self._process.stdin
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(120)
 
 
 _warm: list[WarmPython] = []

@@ -6,17 +6,19 @@ slow, runs as a whole with the slow tests.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.docs.pages import SHELL, Block, Command, blocks, name_of, pages
 from tests.docs.shell import Failed, Shell, close_warm_python
 
-QUICK_PAGES = "docs/learn/"
-"""Of other pages nothing runs by default, to keep `make test` short."""
+QUICK_PAGES = ("docs/learn/", "docs/howto/algorithm.md")
+"""Of other pages nothing runs by default, to keep `make test` short; here Python runs, too."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,12 +30,15 @@ def warm_python() -> Iterator[None]:
 def run_blocks(found: list[Block], folder: Path, *, slow: bool) -> int:
     """Run the blocks of a page; how many commands that were."""
     shell, count = Shell(folder, warm=not slow), 0
+    names: dict[str, Any] = {"__name__": "__main__"}
     try:
         for block in found:
             later = not slow and block.marks & {"slow", "background"}
-            if block.language not in SHELL or "not run" in block.marks or later:
+            if "not run" in block.marks or later:
                 continue
-            for command in block.commands():
+            if block.language == "python" and block.page.startswith(QUICK_PAGES):
+                run_python(block, folder, names)
+            for command in block.commands() if block.language in SHELL else ():
                 count += 1
                 if "background" in block.marks:
                     shell.start(command)
@@ -42,6 +47,13 @@ def run_blocks(found: list[Block], folder: Path, *, slow: bool) -> int:
     finally:
         shell.close()
     return count
+
+
+def run_python(block: Block, folder: Path, names: dict[str, Any]) -> None:
+    """Run a block of Python in a folder, with the names of the blocks before it."""
+    source = "\n" * (block.line - 1) + "\n".join(block.lines)
+    with contextlib.chdir(folder):
+        exec(compile(source, block.page, "exec", dont_inherit=True), names)
 
 
 def of(page: Path) -> list[Block]:
@@ -102,6 +114,24 @@ touch quick
         folder.mkdir()
         assert run_blocks(blocks(text), folder, slow=slow) == count
         assert {path.name for path in folder.iterdir()} - {"configs", "docs", "benchmarks"} == files
+
+
+def test_python_of_a_page_shares_its_names_and_folder(tmp_path: Path) -> None:
+    text = """\
+```python
+one = 1
+```
+
+```sh
+test ! -e made
+```
+
+```python
+open("made", "w").write(str(one + 1))
+```
+"""
+    run_blocks(blocks(text, "docs/learn/a.md"), tmp_path, slow=False)
+    assert (tmp_path / "made").read_text() == "2"
 
 
 def test_what_goes_on_is_stopped_with_the_page(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ command, `python -m serve.run`, also sets what makes it fast and keeps it local.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from ray.serve.schema import LoggingConfig
 
+from algorithms.layers import validated
 from serve.cluster import LOOPBACK
 from serve.metrics import make_metrics
 from serve.replica import Replica
@@ -65,12 +67,20 @@ class Endpoint:
         return self._replica.app()
 
 
-def build(arguments: BuildArguments) -> Application:
+def build(given: Mapping[str, Any] | BuildArguments) -> Application:
     """The application, as Ray Serve's command and config files build it.
 
+    Args:
+        given: what `BuildArguments` says; Ray hands on plain words.
+
     Raises:
-        ValueError: the config or the policy cannot be used.
+        ValueError: an argument, the config or the policy cannot be used.
     """
+    if isinstance(given, BuildArguments):
+        arguments = given
+    else:
+        layers = [("the arguments", dict(given))]
+        arguments = validated(layers, (), BuildArguments, dict(given))
     state, settings = Path(arguments.state).resolve(), load_settings(arguments.config)
     if arguments.policy is not None:
         prepare(state, arguments.policy)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from serve.app import build
 from serve.keys import Keys
 from serve.live import DeployError
 from serve.run import app
@@ -93,3 +94,13 @@ def test_a_full_disk_is_refused_and_leaves_no_keys(small_disk: Path) -> None:
 def test_a_folder_that_is_not_there_cannot_be_claimed(tmp_path: Path) -> None:
     with pytest.raises(DeployError, match="cannot write the state folder"):
         claim(tmp_path / "nowhere")
+
+
+def test_ray_serve_hands_plain_words_to_the_application(tmp_path: Path) -> None:
+    made = build({"policy": "random", "state": str(tmp_path / "state")})
+    assert made._bound_deployment.name == "endpoint"
+    assert (tmp_path / "state" / "live.json").exists()
+    with pytest.raises(ValueError, match="did you mean 'policy'"):
+        build({"polcy": "random"})
+    with pytest.raises(ValueError, match="state is 3; it must be a valid string"):
+        build({"state": 3})

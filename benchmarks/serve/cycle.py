@@ -13,6 +13,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -32,6 +33,8 @@ WORLD: dict[str, Any] = {"name": "interest_evolution", "backend": "torch"}
 CHUNK = 500
 """Users that play side by side, after which the benchmark can be stopped."""
 
+STATE = "RECSIM_SERVE_STATE"
+START_SECONDS = 120.0
 AHEAD_SECONDS = 3600
 """Later than the session gap: when a pass begins, all users have left."""
 
@@ -46,11 +49,14 @@ def main(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the cycle.")
     ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Serve by uvicorn, without Ray: on a busy machine.")
+    ] = False,
 ) -> None:
     """Play, and print a line of JSON for each cycle, and a table at the end."""
     out.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with served(out / "serving") as (url, server):
+    with served(out / "serving", plain) as (url, server):
         for number in range(1, cycles + 1):
             done = out / f"cycle-{number}.json"
             if not done.exists():
@@ -133,22 +139,52 @@ def a_pass(state: Path, overrides: list[str]) -> tuple[dict[str, Any], float]:
 
 
 @contextmanager
-def served(state: Path) -> Iterator[tuple[str, psutil.Process]]:
+def served(state: Path, plain: bool) -> Iterator[tuple[str, psutil.Process]]:
     """An endpoint by its command: of `random` at first, later of what is live."""
+    process, url = (by_uvicorn if plain else by_ray)(state)
+    try:
+        yield url, psutil.Process(process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def by_ray(state: Path) -> tuple[subprocess.Popen[str], str]:
+    """`serve.run`, once it answers."""
     command = [sys.executable, "-m", "serve.run", "--state", str(state), "--port", "0"]
     if not (state / "live.json").exists():
         command += ["random", "--set", f"env.name={WORLD['name']}"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        found = re.match(r"http://\S+", line)
-        if found is None:
-            raise RuntimeError(f"serve.run did not start: {line}")
-        yield found[0], psutil.Process(process.pid)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    found = re.match(r"http://\S+", line)
+    if found is None:
+        raise RuntimeError(f"serve.run did not start: {line}")
+    return process, found[0]
+
+
+def by_uvicorn(state: Path) -> tuple[subprocess.Popen[str], str]:
+    """One replica without Ray, once it answers."""
+    from serve.state import prepare
+
+    if not (state / "live.json").exists():
+        prepare(state, "random", WORLD)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "--factory", "serve.replica:plain"]
+    command += ["--port", str(port), "--log-level", "warning", "--no-access-log"]
+    process = subprocess.Popen(command, env={**os.environ, STATE: str(state)}, text=True)
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/readyz", trust_env=False).status_code == 200:
+                return process, url
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    process.kill()
+    raise RuntimeError("uvicorn did not start")
 
 
 def _cpu(server: psutil.Process) -> float:

@@ -15,7 +15,7 @@ from offline.ranking import accuracy, beyond
 from offline.ranking.splits import Fold
 from offline.ranking.top import Floats, Ints, top_k
 
-_CELLS = 2**20
+BLOCK_CELLS = 2**20
 """Scores of a block: few enough for a processor's cache, many enough for numpy."""
 
 BEYOND = ("coverage", "diversity", "novelty", "gini", "calibration_kl")
@@ -169,7 +169,7 @@ def evaluate(
     information = beyond.self_information(fitted.takers, takers)
     own = fitted.seen[fold.users] @ beyond.shares(catalogue.groups)
     judge = Judge(fold.relevant, k, information, catalogue.groups, own)
-    size = max(1, _CELLS // catalogue.num_items)
+    size = max(1, BLOCK_CELLS // catalogue.num_items)
     for first in range(0, len(fold.users), size):
         users = fold.users[first : first + size]
         try:

@@ -13,8 +13,9 @@ from algorithms.reporting.group import Group
 from algorithms.reporting.html import NOTHING, Cell, Html, table, tag
 from algorithms.reporting.returns import better_off, pairs_of
 from algorithms.reporting.source import Source
-from algorithms.reporting.style import figure_of, interval, share
+from algorithms.reporting.style import figure_of, interval, share, signed
 
+_EMPTY = ({0.0}, {1.0})
 _CPU = ("startup", "read", "train", "eval")
 
 
@@ -22,11 +23,11 @@ def outcome_table(group: Group) -> Html:
     """Every policy on the same users."""
     summaries = {player.label: player.result.summary() for player in group.players}
     every = dict.fromkeys(name for found in summaries.values() for name in found)
-    # RecSim's `liked` is always 0: a column of zeros tells nothing.
+    # RecSim's `liked` is always 0, and bandits' clicks are certain: such columns tell nothing.
     names = [
         name
         for name in every
-        if name == "return" or any(found[name].mean != 0 for found in summaries.values())
+        if name == "return" or {found[name].mean for found in summaries.values()} not in _EMPTY
     ]
     rows: list[list[Cell]] = [
         [label, *(_estimate(found.get(name), name) for name in names)]
@@ -61,7 +62,7 @@ def difference_table(group: Group) -> Html:
         rows.append(
             [
                 f"{run.label} minus {other.label}",
-                f"{'+' * (found.mean > 0)}{figure_of(found.mean)}",
+                signed(found.mean),
                 interval(found.low, found.high) or None,
                 None if math.isnan(p_value) else shown,
                 f"{more:.1%}",
@@ -85,7 +86,8 @@ def findings(group: Group) -> list[str]:
         if best is not None:
             against = paired_difference(run.result.returns[None], best.result.returns[None])
             more, _ = better_off(run.result.returns, best.result.returns)
-            words += _verdict(against.mean, against.low, against.high, best.label)
+            what = f"{best.label}, the best baseline" if len(group.baselines) > 1 else best.label
+            words += _verdict(against.mean, against.low, against.high, what)
             words += f"; {share(more)} of the users get more"
         found.append(f"{words}.")
     return found
@@ -98,7 +100,7 @@ def _verdict(mean: float, low: float, high: float, label: str) -> str:
     word = "more" if mean > 0 else "less"
     if mean < 0:
         ends = interval(-high, -low)
-    return f", {figure_of(abs(mean))} {ends} {word} than {label}, the best baseline"
+    return f", {figure_of(abs(mean))} {ends} {word} than {label}"
 
 
 def cost_table(sources: Sequence[Source]) -> Html:

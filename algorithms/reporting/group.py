@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from algorithms.registry import baseline_names
 from algorithms.reporting.playing import Playback, play_sessions
 from algorithms.reporting.source import Source
 from algorithms.reporting.style import Look, baseline_look, run_look
-from envs.registry import make_simulator
+from envs.registry import make_simulator, world_class, world_names
 
 USERS, SLOW_USERS = 1000, 100
 """How many users are played where torch plays them side by side, and where it does not."""
@@ -93,8 +94,17 @@ def grouped(sources: Sequence[Source]) -> list[tuple[dict[str, Any] | None, list
         if world is not None:
             world.pop("backend", None)
             world.pop("device", None)
-        found.setdefault(json.dumps(world, sort_keys=True), (world, []))[1].append(source)
+        key = json.dumps(_whole(world), sort_keys=True)
+        found.setdefault(key, (world, []))[1].append(source)
     return list(found.values())
+
+
+def _whole(world: dict[str, Any] | None) -> dict[str, Any] | None:
+    """With the arguments that are left out, so that saying a default makes no other world."""
+    if world is None or world.get("name") not in world_names():
+        return world
+    taken = inspect.signature(world_class(world["name"])).parameters.values()
+    return {**{each.name: each.default for each in taken}, **world}
 
 
 def gather(

@@ -30,6 +30,8 @@ from algorithms.reporting.style import (
 UPDATES = "updates"
 _MOST = 4
 _LOG_FROM = 10.0
+_ROOM = 1.5
+"""Baselines farther from the curves than this many heights of theirs are not drawn."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,15 @@ def _returns(group: Group, sources: Sequence[Source], prefix: str) -> Picture:
             look = group.looks[source.label]
             steps, values = series(source.rows, STEPS, "return_mean")
             part = thinned(steps)
-            axes.plot(steps[part], values[part], **look.line(), label=shortened(source.label))
+            line = look.line(len(steps))
+            axes.plot(steps[part], values[part], **line, label=shortened(source.label))
             _evaluations(axes, source.rows, look)
             said.append(f"{source.label} ends at {figure_of(float(values[-1]))}")
             if source.result is not None:
                 _end(axes, source, look)
         for player in group.baselines:
             mean = player.result.mean_return.mean
-            axes.axhline(mean, **{**player.look.line(), "linewidth": 1.3}, label=player.label)
+            _level(axes, mean, player.label, player.look)
             said.append(f"{player.label} earns {figure_of(mean)}")
         tidy(axes, "Return of a session while training", "user-steps")
         _steps(axes)
@@ -106,6 +109,17 @@ def _returns(group: Group, sources: Sequence[Source], prefix: str) -> Picture:
             "are evaluations with 95 % intervals, the large one that at the end; level lines are "
             "policies that learn nothing.",
         )
+
+
+def _level(axes: Axes, mean: float, label: str, look: Look) -> None:
+    """A baseline's line; only in words where it would squeeze the curves."""
+    low, high = axes.dataLim.intervaly
+    room = _ROOM * max(high - low, 1e-9)
+    if low - room <= mean <= high + room:
+        axes.axhline(mean, **{**look.line(), "linewidth": 1.3}, label=label)
+    else:
+        where = "below" if mean < low else "above"
+        axes.plot([], [], linestyle="none", label=f"{label} {figure_of(mean)}, far {where}")
 
 
 def _evaluations(axes: Axes, rows: Rows, look: Look) -> None:
@@ -150,7 +164,8 @@ def _measure(group: Group, sources: Sequence[Source], measure: Measure, name: st
             lowest = min(lowest, float(values.min()))
             highest = max(highest, float(values.max()))
             part, look = thinned(steps), group.looks[source.label]
-            axes.plot(steps[part], values[part], **look.line(), label=shortened(source.label))
+            line = look.line(len(steps))
+            axes.plot(steps[part], values[part], **line, label=shortened(source.label))
             ends = [figure_of(float(value)) for value in (values[0], values[-1])]
             said.append(f"{source.label} goes from {ends[0]} to {ends[1]}")
         tidy(axes, measure.title, "user-steps")
@@ -176,12 +191,10 @@ def _losses(group: Group, sources: Sequence[Source], prefix: str) -> Picture:
                 if not len(updates):
                     continue
                 part, held = thinned(updates), column.startswith("held")
-                style = {**look.line(), "linestyle": ":" if held else look.dashes}
-                mark = look.mark if held else None
+                style = look.line(0 if held else len(updates))
+                style["linestyle"] = ":" if held else look.dashes
                 label = f"{shortened(source.label)}, {what}"
-                axes.plot(
-                    updates[part], losses[part], **style, marker=mark, markersize=4, label=label
-                )
+                axes.plot(updates[part], losses[part], **style, label=label)
                 said.append(f"{source.label}, {what}, ends at {figure_of(float(losses[-1]))}")
         tidy(axes, "Loss while learning from a log", "updates")
         _steps(axes)

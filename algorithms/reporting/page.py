@@ -18,7 +18,7 @@ from algorithms.reporting.group import Group
 from algorithms.reporting.html import Content, Html, details, join, page, picture, table, tag
 from algorithms.reporting.learning import learning_pictures
 from algorithms.reporting.returns import return_pictures
-from algorithms.reporting.sessions import chosen_users, session_pictures, session_table
+from algorithms.reporting.sessions import chosen_users, session_pictures, session_table, users_table
 from algorithms.reporting.showing import showing_pictures
 from algorithms.reporting.source import Source
 from algorithms.reporting.style import Picture, figure_of, interval
@@ -100,7 +100,10 @@ def _cards(source: Source, group: Group) -> Html:
     spent = result.get("train_cpu_seconds")
     if spent is not None:
         steps = result.get("env_steps")
-        after = "" if steps is None else f" for {steps:,} steps"
+        if source.kind == "offline":
+            after = f" for {result.get('updates', 0):,} updates"
+        else:
+            after = "" if steps is None else f" for {steps:,} steps"
         cards.append((figure_of(spent), f"CPU-seconds of training{after}"))
     return tag(
         "div",
@@ -157,11 +160,16 @@ def _world(group: Group, place: int, count: int, pictures: list[Picture]) -> _Pa
     compared: list[Content] = [tag("p", _how(group)), outcome_table(group)]
     if group.runs and len(group.players) > 1:
         compared.append(difference_table(group))
-    part("Against the baselines", "comparison", return_pictures(group, prefix), *compared, *notes)
-    shown = showing_pictures(group, prefix)
-    part("What is shown over a session", "shown", shown, *_about_showing(group))
-    drawn = session_pictures(group, prefix)
-    part("Whole sessions", "whole-sessions", drawn, tag("p", _whose(group)), *_tables(group))
+    part("Returns and baselines", "comparison", return_pictures(group, prefix), *compared, *notes)
+    once = group.players[0].playback.steps == 1
+    what = "What is shown" if once else "What is shown over a session"
+    part(what, "shown", showing_pictures(group, prefix), *_about_showing(group))
+    if group.runs and once:
+        words = "Sessions have one step here; these are those of the first users."
+        part("Sessions", "whole-sessions", [], tag("p", words), *_first_users(group))
+    elif group.runs:
+        drawn = session_pictures(group, prefix)
+        part("Whole sessions", "whole-sessions", drawn, tag("p", _whose(group)), *_tables(group))
     return whole
 
 
@@ -177,9 +185,9 @@ def _how(group: Group) -> str:
 def _about_showing(group: Group) -> list[Content]:
     """What is left out, and why."""
     first = group.players[0].playback
-    found = [
-        "Means over the users who are still there, step by step, as long as a tenth of them is."
-    ]
+    found = []
+    if first.steps > 1:
+        found.append("Means are over the users who are still there, while a tenth of them is.")
     if not first.slates:
         found.append(
             "An agent makes its actions here and picks no documents, so there are no slates, "
@@ -195,7 +203,7 @@ def _about_showing(group: Group) -> list[Content]:
             "The slates of these runs are certain, in training too, as far as their distribution "
             "states it: its entropy is 0."
         )
-    return [tag("p", " ".join(found))]
+    return [tag("p", " ".join(found))] if found else []
 
 
 def _whose(group: Group) -> str:
@@ -215,6 +223,14 @@ def _tables(group: Group) -> list[Content]:
     return found
 
 
+def _first_users(group: Group) -> list[Content]:
+    found: list[Content] = []
+    for player in group.runs:
+        words = f"Sessions of the first users with {player.label}"
+        found.append(details(words, table(words, *users_table(player))))
+    return found
+
+
 def _grid(pictures: Sequence[Picture]) -> Html:
     return tag(
         "div",
@@ -227,7 +243,7 @@ def _config(sources: Sequence[Source]) -> _Part:
     content: list[Content] = []
     differing = config_differences(sources)
     if differing is not None:
-        content.append(differing)
+        content.append(details("Where the configs differ", differing))
     for source in sources:
         written = tag("pre", tag("code", strict_yaml.dump(source.config)))
         content.append(details(f"Config of {source.label}, resolved", written))

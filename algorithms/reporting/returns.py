@@ -23,6 +23,7 @@ from algorithms.reporting.style import (
     interval,
     share,
     shortened,
+    signed,
     tidy,
 )
 
@@ -113,7 +114,7 @@ def _differences(group: Group, prefix: str) -> Picture:
             axes.plot([found.low, found.high], [-row, -row], color=run.look.colour, linewidth=3)
             axes.plot(found.mean, -row, run.look.mark, color=run.look.colour, markersize=7)
             more, _ = better_off(run.result.returns, other.result.returns)
-            above(axes, f"{found.mean:+.3g}, {share(more)} of users gain", (found.mean, -row))
+            above(axes, f"{signed(found.mean)}, {share(more)} of users gain", (found.mean, -row))
             said.append(
                 f"{run.label} minus {other.label}: {figure_of(found.mean)} "
                 f"{interval(found.low, found.high)}"
@@ -124,7 +125,7 @@ def _differences(group: Group, prefix: str) -> Picture:
         axes.set_ylim(-len(pairs) + 0.4, 0.6)
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
-        axes.margins(x=0.12)
+        axes.margins(x=0.3)
         return finish(
             figure,
             f"{prefix}differences",

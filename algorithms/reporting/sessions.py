@@ -33,6 +33,7 @@ QUANTILES = (0.1, 0.5, 0.9)
 """Of the first run's returns: whose sessions are drawn."""
 _MOST_STEPS = 200
 _TABLE_STEPS = 12
+_SHARED = 4
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,16 @@ def session_pictures(group: Group, prefix: str) -> list[Picture]:
     shading = shading_of(group.players)
     best = group.best_baseline
     players = [*group.runs, *([] if best is None else [best])]
-    longest = max(int(player.result.lengths[users].max()) for player in players)
-    steps = min(_MOST_STEPS, longest)
-    return [
-        _sessions(player, users, steps, longest > steps, shading, f"{prefix}sessions-{place}")
-        for place, player in enumerate(players)
-    ]
+    lengths = {player.label: int(player.result.lengths[users].max()) for player in players}
+    longest, found = max(lengths.values()), []
+    for place, player in enumerate(players):
+        own = lengths[player.label]
+        # One scale for all, unless it would leave most of a picture empty.
+        wanted = longest if own * _SHARED >= longest else own
+        steps = min(_MOST_STEPS, wanted)
+        name = f"{prefix}sessions-{place}"
+        found.append(_sessions(player, users, steps, own > steps, shading, name))
+    return found
 
 
 def _sessions(
@@ -106,9 +111,10 @@ def _sessions(
         for place, user in enumerate(users):
             above, below = grid[2 * place, 0], grid[2 * place + 1, 0]
             image = _strip(above, playback, user, steps, shading)
+            count = int(playback.result.lengths[user])
             figures = (
                 f"user {user}: return {figure_of(playback.result.returns[user])} "
-                f"in {int(playback.result.lengths[user])} steps"
+                f"in {count} step{'s' * (count != 1)}"
             )
             above.set_title(f"{shortened(player.label)}, {figures}", fontsize=9.5)
             said.append(figures)
@@ -236,6 +242,17 @@ def session_table(player: Player, user: int) -> tuple[list[str], list[list[Cell]
             row.append(figure_of(float(values[step, user])))
         rows.append(row)
     return head, rows
+
+
+def users_table(player: Player) -> tuple[list[str], list[list[Cell]]]:
+    """Head and rows of the first users, for sessions of one step."""
+    playback = player.playback
+    count = min(_TABLE_STEPS, playback.playing.shape[1])
+    rows: list[list[Cell]] = [
+        [str(user), _shown(playback, 0, user), figure_of(float(playback.reward[0, user]))]
+        for user in range(count)
+    ]
+    return ["user", "shown", "reward"], rows
 
 
 def _shown(playback: Playback, step: int, user: int) -> str:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from algorithms.reporting.group import Group, Player
+from algorithms.reporting.kinds import kinds_at_once, kinds_in_session, kinds_over_time
 from algorithms.reporting.playing import Array, Playback
+from algorithms.reporting.rows import drawn_steps, height, name_rows, put_row
 from algorithms.reporting.style import (
     HALF,
-    INK,
     PALE,
-    SHADES,
-    WIDE,
     Picture,
-    above,
     drawing,
     figure_of,
     finish,
@@ -29,9 +24,6 @@ from algorithms.reporting.style import (
 )
 
 _MOST_NUMBERS = 4
-_MOST_MAPS = 6
-_FEWEST_USERS = 0.1
-"""Steps that fewer than this share of the users reach are not drawn: a few say little."""
 
 
 def showing_pictures(group: Group, prefix: str) -> list[Picture]:
@@ -40,26 +32,26 @@ def showing_pictures(group: Group, prefix: str) -> list[Picture]:
         return []
     first = group.players[0].playback
     found: list[Picture] = []
-    if first.tension is not None:
-        found.append(_plane(group, first.tension, prefix))
     numbers = [("shown", name) for name in first.shown] + [("users", n) for n in first.users]
     numbers = [each for each in numbers if any(_varies(p.playback, each) for p in group.players)]
-    for place, (kind, name) in enumerate(numbers[:_MOST_NUMBERS]):
-        found.append(_over_time(group, kind, name, f"{prefix}shown-{place}"))
-    if drawn_steps(first.playing) > 1:
+    numbers = numbers[:_MOST_NUMBERS]
+    files = [f"{prefix}shown-{place}" for place in range(len(numbers))]
+    if first.steps == 1:
+        found = [_at_once(group, *each, file) for each, file in zip(numbers, files, strict=True)]
+    else:
+        if first.tension is not None:
+            found.append(_plane(group, first.tension, prefix))
+        found += [_over_time(group, *each, file) for each, file in zip(numbers, files, strict=True)]
         found.append(_rewards(group, prefix))
-    if first.topic is not None and len(first.topic_names) > 1:
-        found.append(_kinds(group, prefix))
-        found.append(_maps(group, prefix))
     if any(_spread(player) > 0 for player in group.runs):
         found.append(_exploration(group, prefix))
+    if first.topic is not None and len(first.topic_names) > 1:
+        found += (
+            [kinds_in_session(group, prefix), kinds_over_time(group, prefix)]
+            if first.steps > 1
+            else [kinds_at_once(group, prefix)]
+        )
     return found
-
-
-def drawn_steps(playing: Array) -> int:
-    """How many first steps a large enough share of users reaches, playing (T, U)."""
-    enough = playing.mean(axis=1) >= _FEWEST_USERS
-    return max(1, int(enough.sum()))
 
 
 def numbers_of(playback: Playback, name: str) -> Array:
@@ -102,6 +94,25 @@ def _over_time(group: Group, kind: str, name: str, file: str) -> Picture:
         legend(axes)
         what = "of what is shown" if kind == "shown" else "of the users who are still there"
         return finish(figure, file, f"Mean {name} {what}, step by step: {'; '.join(said)}.")
+
+
+def _at_once(group: Group, kind: str, name: str, file: str) -> Picture:
+    """A number where sessions have one step: its spread over users, a row a policy."""
+    rows, said = [(player.label, player) for player in group.players], []
+    with drawing(HALF[0], height(rows)) as figure:
+        axes = figure.subplots()
+        for row, (_, player) in enumerate(rows):
+            values = numbers_of(player.playback, name)[player.playback.playing].ravel()
+            mean = float(values.mean())
+            put_row(axes, row, player, values, mean, figure_of(mean))
+            said.append(f"{player.label} {figure_of(mean)}")
+        first = group.players[0].playback
+        if name in first.offered:
+            offered = float(first.offered[name][first.playing].mean())
+            axes.axvline(offered, color=PALE, linewidth=4, zorder=1, label="all offered")
+            legend(axes)
+        name_rows(axes, f"{name[0].upper()}{name[1:]}", "mean, and nine in ten users", rows)
+        return finish(figure, file, f"Mean {name}, {kind}: {', '.join(said)}.")
 
 
 def _rewards(group: Group, prefix: str) -> Picture:
@@ -178,127 +189,6 @@ def _plane(group: Group, tension: tuple[str, str], prefix: str) -> Picture:
 def smoothed(values: Array, most: int = 12) -> Array:
     """A path of at most so many points, each the mean of a stretch, (T,)."""
     return np.array([part.mean() for part in np.array_split(values, min(most, len(values)))])
-
-
-def kind_counts(playback: Playback) -> Array:
-    """How often each kind was shown to each user, (U, kinds)."""
-    assert playback.topic is not None
-    kinds = len(playback.topic_names)
-    steps, users, slots = playback.topic.shape
-    owner = np.broadcast_to(np.arange(users)[:, None], (steps, users, slots))
-    seen = np.broadcast_to(playback.playing[..., None], (steps, users, slots))
-    flat = (owner * kinds + playback.topic)[seen]
-    return np.bincount(flat, minlength=users * kinds).reshape(users, kinds)
-
-
-def effective_kinds(counts: Array) -> Array:
-    """Exponential of the entropy of each row's shares, (U,): 1 for one kind only.
-
-    Args:
-        counts: (U, kinds), with a positive sum each.
-    """
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.where(shares > 0, np.log(shares), 0.0)
-    return np.asarray(np.exp(-(shares * logs).sum(axis=1)))
-
-
-def _kinds(group: Group, prefix: str) -> Picture:
-    """How many kinds a session holds, over users."""
-    first, said = group.players[0].playback, []
-    kind = first.topic_kind
-    with drawing(HALF[0], max(HALF[1], 1.3 + 0.42 * len(group.players))) as figure:
-        axes = figure.subplots()
-        for row, player in enumerate(group.players):
-            found = effective_kinds(kind_counts(player.playback))
-            low, middle, high = (float(q) for q in np.quantile(found, [0.05, 0.5, 0.95]))
-            axes.plot([low, high], [-row, -row], color=player.look.colour, linewidth=2)
-            axes.plot(middle, -row, player.look.mark, color=player.look.colour, markersize=8)
-            above(axes, f"{middle:.1f}", (middle, -row))
-            said.append(f"{player.label} {middle:.1f}")
-        tidy(axes, f"{kind.capitalize()}s in a session", f"effective number of {kind}s")
-        names = [shortened(player.label, 18) for player in group.players]
-        axes.set_yticks([-row for row in range(len(names))], names, color=INK)
-        axes.set_ylim(-len(names) + 0.4, 0.7)
-        axes.set_xlim(left=0)
-        axes.tick_params(axis="y", length=0)
-        axes.grid(axis="y", visible=False)
-        return finish(
-            figure,
-            f"{prefix}kinds",
-            f"Effective number of {kind}s shown in a session, median over users: "
-            f"{', '.join(said)}, of {len(first.topic_names)}.",
-            f"So many equally frequent {kind}s would be as varied as what a user is shown; bars "
-            f"hold nine in ten users. There are {len(first.topic_names)}.",
-        )
-
-
-def shares_over_time(playback: Playback, columns: int) -> Array:
-    """Share of each kind among what is shown, (kinds, columns), in equal stretches of steps."""
-    assert playback.topic is not None
-    kinds = len(playback.topic_names)
-    steps = drawn_steps(playback.playing)
-    stretches = np.array_split(np.arange(steps), min(columns, steps))
-    found = np.zeros((kinds, len(stretches)))
-    for place, stretch in enumerate(stretches):
-        seen = playback.topic[stretch][playback.playing[stretch]]
-        counts = np.bincount(seen.ravel(), minlength=kinds)
-        found[:, place] = counts / max(1, counts.sum())
-    return found
-
-
-def _maps(group: Group, prefix: str) -> Picture:
-    """Shares of kinds over steps, a map a policy, with one scale."""
-    players = group.players[:_MOST_MAPS]
-    first = players[0].playback
-    shares = [shares_over_time(player.playback, 60) for player in players]
-    top = max(float(share.max()) for share in shares)
-    columns = min(3, len(players))
-    rows = -(-len(players) // columns)
-    height = 1.0 + rows * max(1.7, min(3.2, 0.14 * len(first.topic_names) + 0.7))
-    with drawing(WIDE, height) as figure:
-        grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
-        for axes, player, share in zip(grid.flat, players, shares, strict=False):
-            steps = drawn_steps(player.playback.playing)
-            image = axes.imshow(
-                share,
-                aspect="auto",
-                cmap=SHADES,
-                vmin=0,
-                vmax=top,
-                origin="lower",
-                interpolation="nearest",
-                extent=(0.5, steps + 0.5, -0.5, len(first.topic_names) - 0.5),
-            )
-            axes.set_title(shortened(player.label))
-            axes.set_xlabel("step of the session")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            _name_kinds(axes, first.topic_names)
-        for axes in list(grid.flat)[len(players) :]:
-            axes.set_visible(False)
-        bar = figure.colorbar(image, ax=grid, aspect=30, pad=0.015)
-        bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-        bar.set_label("share of what is shown")
-        said = [f"{p.label}: {_favourites(s, p.playback)}" for p, s in zip(players, shares)]  # noqa: B905
-        return finish(
-            figure,
-            f"{prefix}kinds-over-time",
-            f"Shares of {first.topic_kind}s over the steps of a session. {'; '.join(said)}.",
-            f"Dark where a {first.topic_kind} is shown much at that step of a session, with one "
-            "scale for all.",
-        )
-
-
-def _name_kinds(axes: Axes, names: Sequence[str]) -> None:
-    every = -(-len(names) // 20)
-    places = range(0, len(names), every)
-    axes.set_yticks(list(places), [shortened(names[place], 18) for place in places], fontsize=8)
-
-
-def _favourites(share: Array, playback: Playback) -> str:
-    mean: Any = share.mean(axis=1)
-    best = np.argsort(-mean)[:2]
-    return " and ".join(f"{playback.topic_names[place]} {mean[place]:.0%}" for place in best)
 
 
 def _exploration(group: Group, prefix: str) -> Picture:

@@ -101,6 +101,7 @@ def read_source(path: Path, label: str) -> Source:
         notes.append(f"{dropped} unreadable row{'s' * (dropped > 1)} of metrics.csv left out.")
     if not rows:
         notes.append("It has no metrics yet, so there are no learning curves.")
+    notes += _of_log(result or {})
     versions = found.get("versions")
     return Source(
         path,
@@ -160,6 +161,18 @@ def _result(path: Path) -> dict[str, Any] | None:
         found = None
     if not isinstance(found, dict) or not all(key in found for key in _RESULT):
         raise RunError(f"{path} is damaged: it is no result of a run; use another copy")
+    return found
+
+
+def _of_log(result: dict[str, Any]) -> list[str]:
+    """What an offline run's result says of its log."""
+    found = []
+    logged = (result.get("references") or {}).get("logged")
+    if isinstance(logged, int | float):
+        found.append(f"The sessions of its log earned {logged:,.4g} each.")
+    warning = (result.get("coverage") or {}).get("warning")
+    if isinstance(warning, str):
+        found.append(f"{warning[0].upper()}{warning[1:]}.")
     return found
 
 

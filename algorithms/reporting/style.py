@@ -24,6 +24,8 @@ SHADES = "YlGnBu"
 """A colour map that only darkens, so that it reads in grey."""
 
 _DPI, _CSS_PER_INCH = 160, 100
+_FEW = 3
+"""Points that make no line to speak of."""
 _RC: dict[Any, Any] = {
     "font.size": 9.5,
     "axes.titlesize": 10.5,
@@ -61,9 +63,11 @@ class Look:
     dashes: Any
     mark: str
 
-    def line(self) -> dict[str, Any]:
-        """Arguments of `Axes.plot`."""
-        return {"color": self.colour, "linestyle": self.dashes, "linewidth": 1.7}
+    def line(self, points: int | None = None) -> dict[str, Any]:
+        """Arguments of `Axes.plot` with marks where there are so few points."""
+        mark = self.mark if points is not None and points <= _FEW else None
+        found = {"color": self.colour, "linestyle": self.dashes, "linewidth": 1.7}
+        return {**found, "marker": mark, "markersize": 4} if mark else found
 
 
 def run_look(place: int) -> Look:
@@ -150,7 +154,12 @@ def figure_of(value: float) -> str:
         return f"{value:.1f}"
     if size >= 1:
         return f"{value:.2f}"
-    return f"{value:.3g}"
+    return f"{value:#.3g}" if value else "0"
+
+
+def signed(value: float) -> str:
+    """The same with a plus where there is more."""
+    return f"+{figure_of(value)}" if value > 0 else figure_of(value)
 
 
 def share(value: float) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import math
 import os
 import shlex
 import shutil
@@ -98,7 +99,9 @@ class Proxy:
             retry_after=settings.limits.retry_after,
             stopping=str(self._stopping),
             folder=str(self.folder),
+            body_seconds=settings.limits.body_seconds,
         )
+        self._body_seconds = settings.limits.body_seconds
         write_pages(wanted)
         wanted.write(self.folder / "amendments.json")
         words = [sys.executable, "-I", haproxy.__file__, str(self.folder / "amendments.json")]
@@ -122,6 +125,10 @@ class Proxy:
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
             "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+            # By default a client that stops in the middle of a body is waited for an hour.
+            "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(math.ceil(self._body_seconds) + 5),
+            # Nobody reads it, and the socket for it would be bound to all interfaces.
+            "RAY_SERVE_HAPROXY_LOG_TARGET": str(self.folder / "log.sock"),
             # Idle connections are closed over so long, so that most learn it with an answer.
             "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": "2",
             "SERVE_SOCKET_REUSE_PORT_ENABLED": "1",  # for `serve.parking`

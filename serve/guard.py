@@ -78,6 +78,8 @@ class Guard:
         if self._access is not None and self._access.wants(status):
             self._access.note(route, status, error=sentence)
         headers = [(b"content-type", b"application/json")]
+        if scope["method"] == "POST":  # its body is not waited for
+            headers.append((b"connection", b"close"))
         if after:
             headers.append((b"retry-after", str(after).encode()))
         body = orjson.dumps({"error": sentence, "field": ""})

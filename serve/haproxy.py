@@ -37,6 +37,7 @@ class Amendments:
         retry_after: seconds, of a 503.
         stopping: while there is such a file, none is to start.
         folder: for pages that say what is wrong.
+        body_seconds: for a client to send what fits into a buffer, or its whole body.
     """
 
     loopback: tuple[int, ...]
@@ -45,6 +46,7 @@ class Amendments:
     retry_after: int
     stopping: str
     folder: str
+    body_seconds: float = 10.0
 
     def write(self, path: Path) -> None:
         """For the command to read."""
@@ -61,6 +63,7 @@ def amended(config: str, wanted: Amendments) -> str:
     """A config of Ray Serve's with all that is wanted; what is not there stays away.
 
     - HAProxy's pages listen on loopback, whatever the host of HTTP.
+    - A request waits here until its body has come, for `body_seconds`.
     - A replica gets `in_flight` requests at a time. Others wait, up to `queued`; then the
       answer is a 503 that no replica had to make.
     - Where Ray answers 404 since it does not know its routes yet, and 500 since there is
@@ -92,7 +95,13 @@ def amended(config: str, wanted: Amendments) -> str:
 
 
 def _queue(indent: str, wanted: Amendments) -> str:
-    lines = [f"{indent}timeout queue {_QUEUE_SECONDS}s"]
+    late = f"the body did not arrive within {wanted.body_seconds:g} seconds; send it faster"
+    lines = [
+        f"{indent}timeout queue {_QUEUE_SECONDS}s",
+        # A request whose body is under way would hold one of a replica's few places.
+        f"{indent}http-error status 408 content-type application/json string '{_body(late)}'",
+        f"{indent}http-request wait-for-body time {1000 * wanted.body_seconds:.0f}ms",
+    ]
     if wanted.queued >= 0:
         full = f"{{ queue ge {wanted.queued} }} {{ be_conn_free le 0 }}"
         # Whether the endpoint is alive is answered under load too.

@@ -52,6 +52,7 @@ listen stats
 def test_rays_config_is_amended_where_it_must_be() -> None:
     busy = '{"error":"as many requests are waiting as are allowed; try again soon","field":""}'
     starting = '{"error":"the proxy is starting; try again soon","field":""}'
+    late = '{"error":"the body did not arrive within 10 seconds; send it faster","field":""}'
     refuse = "http-request return status 503 content-type application/json hdr Retry-After 2 string"
     assert (
         amended(RAYS, WANTED)
@@ -71,6 +72,8 @@ backend default_backend
 backend http-recsim
     http-reuse always
     timeout queue 10s
+    http-error status 408 content-type application/json string '{late}'
+    http-request wait-for-body time 10000ms
     {refuse} '{busy}' if {{ queue ge 128 }} {{ be_conn_free le 0 }} !{{ path /healthz /readyz }}
     server A 127.0.0.1:20000 check observe layer4 maxconn 64
     server B 127.0.0.1:20301 check backup maxconn 64

@@ -216,7 +216,7 @@ def section(numbers: Numbers) -> str:
         "truth together. Coverage is that of 95 % intervals, with "
         "empirical Bernstein's width in units of t's.",
         "",
-        "![bias and coverage of off-policy estimates](docs/images/ope.png)",
+        "![bias and coverage of off-policy estimates](images/ope.png)",
         "",
         "<details><summary>The table</summary>",
         "",

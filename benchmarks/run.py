@@ -1,4 +1,4 @@
-"""`python -m benchmarks.run`: measure, keep the results, and rewrite the README's table."""
+"""`python -m benchmarks.run`: measure, keep the results, and write the README's table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from benchmarks.core import Numbers, benchmarks, in_fresh_process, measure
 from benchmarks.results import Neighbours, entry, merged, read_results, write_results
-from benchmarks.table import render, rewrite
+from benchmarks.table import publish
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -26,7 +26,8 @@ def main(
     ] = False,
     show: Annotated[bool, typer.Option("--list", help="Name every benchmark.")] = False,
     table: Annotated[
-        bool, typer.Option("--table", help="Only rewrite the README's table from the results.")
+        bool,
+        typer.Option("--table", help="Only write the README's table and docs/results.md anew."),
     ] = False,
 ) -> None:
     """Run benchmarks one after the other; a line of JSON for each."""
@@ -35,7 +36,7 @@ def main(
             print(f"{benchmark.name:<16}{benchmark.summary}")
         return
     if table:
-        rewrite(render(benchmarks(), read_results()))
+        publish(benchmarks(), read_results())
         return
     failed = [name for name in chosen(only) if not run(name, quick)]
     if failed:
@@ -68,7 +69,7 @@ def run(name: str, quick: bool) -> bool:
     if not quick:
         results = merged(read_results(), name, found)
         write_results(results)
-        rewrite(render(benchmarks(), results))
+        publish(benchmarks(), results)
     return True
 
 

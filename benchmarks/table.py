@@ -1,14 +1,14 @@
-"""The table in the README, written from the results."""
+"""The table in the README, and the page of details, written from the results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from benchmarks.core import ROOT, Benchmark, Numbers, Row
 
 README = ROOT / "README.md"
+DETAILS = ROOT / "docs" / "results.md"
 START, END = "<!-- benchmarks:start -->", "<!-- benchmarks:end -->"
 SHARED = 0.1
 """Cores busy with something else, from which on a figure is marked."""
@@ -19,18 +19,30 @@ _HEADER = """\
 | what | must reach | aim | measured | passes |
 | --- | --- | --- | --- | --- |"""
 
+_DETAILS = """\
+# Results in detail
+
+Beside the table of the README; `python -m benchmarks.run --only NAME` measures one anew, and writes
+both from `benchmarks/results.json`."""
+
 
 def render(benchmarks: Mapping[str, Benchmark], results: Mapping[str, Any]) -> str:
-    """The table of all that was measured, in the benchmarks' order, and what follows it."""
+    """The table of all that was measured, in the benchmarks' order."""
     measured = {name: results[name] for name in benchmarks if name in results}
     if not measured:
         return "Nothing measured yet: `make bench`.\n"
     lines = [_line(row, entry) for name, entry in measured.items() for row in benchmarks[name].rows]
-    parts = ["\n".join([_HEADER, *lines]), _notes(measured)]
-    for name, entry in measured.items():
-        section = benchmarks[name].section
-        if section is not None:
-            parts.append(_section(section, entry["numbers"]))
+    return "\n".join([_HEADER, *lines]) + f"\n\n{_notes(measured)}\n"
+
+
+def details(benchmarks: Mapping[str, Benchmark], results: Mapping[str, Any]) -> str:
+    """What benchmarks found beside the figures of the table, as a page."""
+    parts = [_DETAILS]
+    for name, benchmark in benchmarks.items():
+        if benchmark.section is not None and name in results:
+            found = _section(benchmark.section, results[name]["numbers"])
+            title = benchmark.summary.partition(" (")[0]
+            parts.append(f"## {title[0].upper()}{title[1:]}\n\n{found}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -95,6 +107,8 @@ def between_markers(text: str, content: str) -> str:
     return f"{before}{START}\n\n{content}\n{END}{rest.split(END)[1]}"
 
 
-def rewrite(content: str, path: Path = README) -> None:
-    """Put the content between the README's markers."""
-    path.write_text(between_markers(path.read_text(encoding="utf-8"), content), encoding="utf-8")
+def publish(benchmarks: Mapping[str, Benchmark], results: Mapping[str, Any]) -> None:
+    """Write the README's table and the page of details."""
+    text = between_markers(README.read_text(encoding="utf-8"), render(benchmarks, results))
+    README.write_text(text, encoding="utf-8")
+    DETAILS.write_text(details(benchmarks, results), encoding="utf-8")

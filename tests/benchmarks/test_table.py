@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.core import Benchmark, Goal, Row, at_least, at_most
-from benchmarks.table import END, START, between_markers, render
+from benchmarks.table import END, START, between_markers, details, render
 
 MACHINE = {"cpu": "Some CPU", "cores": 2, "memory_gb": 8, "versions": {"python": "3.11"}}
 
@@ -65,9 +67,13 @@ def test_dates_and_machine_stand_once() -> None:
     assert render(found, results).count(note) == 1
 
 
-def test_a_section_of_its_own_follows_the_table() -> None:
-    found = {"a": Benchmark("a", "", lambda quick: {}, section=lambda n: f"More: {n['x']}.\n")}
-    assert render(found, {"a": entry({"x": 3})}).endswith("\n\nMore: 3.\n")
+def test_sections_stand_on_a_page_of_their_own() -> None:
+    found = {"a": Benchmark("a", "What a is", lambda quick: {}, section=lambda n: f"x: {n['x']}\n")}
+    found["b"], found["c"] = benchmark("b"), replace(found["a"], name="c")
+    results = {name: entry({"x": 3}) for name in ("a", "b")}
+    text = details(found, results)
+    assert text.startswith("# Results") and text.endswith("\n\n## What a is\n\nx: 3\n")
+    assert "What b is" not in text and "x: 3" not in render(found, results)
 
 
 def test_numbers_of_an_earlier_version_do_not_stop_the_table() -> None:
@@ -78,7 +84,10 @@ def test_numbers_of_an_earlier_version_do_not_stop_the_table() -> None:
         (Row("what old is", lambda numbers: f"{numbers['new']}"),),
         section=lambda numbers: f"{numbers['new']}",
     )
-    text = render({"old": old, "b": benchmark("b")}, {"old": entry({}), "b": entry({"x": 2.0})})
+    found = {"old": old, "b": benchmark("b")}
+    results = {"old": entry({}), "b": entry({"x": 2.0})}
+    text = render(found, results)
+    assert "run it again" in details(found, results)
     assert "run it again | - |" in lines(text)[0]
     assert lines(text)[1] == "| what b is | - | - | 2.0 | - |"
 

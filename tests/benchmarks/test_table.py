@@ -79,7 +79,7 @@ def test_sections_stand_on_a_page_of_their_own() -> None:
 def test_numbers_of_an_earlier_version_do_not_stop_the_table() -> None:
     old = Benchmark(
         "old",
-        "",
+        "what old does",
         lambda quick: {},
         (Row("what old is", lambda numbers: f"{numbers['new']}"),),
         section=lambda numbers: f"{numbers['new']}",

@@ -15,7 +15,7 @@ from offline.ranking import accuracy, beyond
 from offline.ranking.splits import Fold
 from offline.ranking.top import Floats, Ints, top_k
 
-BLOCK_CELLS = 2**20
+BLOCK_CELLS = 2**21
 """Scores of a block: few enough for a processor's cache, many enough for numpy."""
 
 BEYOND = ("coverage", "diversity", "novelty", "gini", "calibration_kl")

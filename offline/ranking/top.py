@@ -31,12 +31,10 @@ def top_k(scores: NDArray[np.floating[Any]], k: int) -> Ints:
         ValueError: a score is NaN.
     """
     users, items = scores.shape
-    width = max(1, items // (k * _GROUPS_PER_PLACE))
-    groups = items // width
-    even = scores[:, : groups * width]
-    best = even.reshape(users, width, groups).max(axis=1, initial=-np.inf)
-    if np.isnan(best).any() or np.isnan(scores[:, groups * width :]).any():
+    best = _best_of_groups(scores, k * _GROUPS_PER_PLACE)
+    if np.isnan(best).any():
         raise ValueError("a score is NaN; every item's score must be a number")
+    groups = best.shape[1]
     if groups >= k:
         bound = np.partition(best, groups - k, axis=1)[:, groups - k]
     else:
@@ -56,6 +54,20 @@ def top_k(scores: NDArray[np.floating[Any]], k: int) -> Ints:
     fits = place < k
     found[row[fits], place[fits]] = item[fits]
     return found
+
+
+def _best_of_groups(scores: NDArray[np.floating[Any]], least: int) -> NDArray[np.floating[Any]]:
+    """Maxima of at least so many groups of items, or of each item, (B, groups).
+
+    Halves are laid over each other, which reads memory in one go.
+    """
+    best = scores
+    while (half := best.shape[1] // 2) >= least:
+        rest = best[:, 2 * half :]
+        best = np.maximum(best[:, :half], best[:, half : 2 * half])
+        if rest.shape[1]:
+            np.maximum(best[:, :1], rest, out=best[:, :1])
+    return best
 
 
 def _place(row: Ints, counted: NDArray[np.bool_], rows: int) -> Ints:

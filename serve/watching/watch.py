@@ -101,12 +101,12 @@ class Watch:
                 user = asked.user if answer.turn.step == 0 else None
                 self._seen.append((user, self._some(asked.offer.features, asked.mask)))
 
-    def _some(self, items: Array, mask: Any) -> Array:
+    def _some(self, items: Any, mask: Any) -> Any:
         """Eligible ones of a few items at random places, copied: requests are large."""
         count = len(items)
         step = max(1, count // _ITEMS)
         places = slice(int(self._at.random() * step), count, step)
-        found: Array = items[places][mask[places]]
+        found = items[places][mask[places]]
         return found
 
     def responded(self, response: Any) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from algorithms.tuning.plan import Plan
 from algorithms.tuning.report import settings_of
@@ -121,6 +121,11 @@ def _setting(axes: Axes, plan: Plan, each: Dimension, trials: Sequence[Trial], b
         axes.set_xticks(range(len(places)), list(places))
     elif each.searched.log:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    elif each.whole:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(each.key, loc="left", fontsize=10)
     axes.set_ylabel("return", fontsize=9)
     _plain(axes)

@@ -64,6 +64,8 @@ def _config_fault(module: str, values: dict[str, Any]) -> str | None:
     name, file = values.get("name"), values.get("config")
     if file is not None and str(file).startswith("configs/") and not Path(file).is_file():
         return f"there is no {file}"
+    if file is not None and str(file).startswith("runs/"):
+        file = None  # an earlier command of the page writes it
     if module != "algorithms.train" or name not in algorithm_names():
         return None
     overrides = [change for change in values.get("overrides") or [] if "=LOG" not in change]

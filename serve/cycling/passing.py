@@ -18,6 +18,7 @@ from offline.joining.joining import REPORT as JOINED
 from offline.joining.joining import Choices, join
 from offline.learning.steps import LearningError
 from offline.log import LogError, open_log
+from offline.log.files import write_whole
 from offline.tables import duration
 from serve.cycling import comparing, deciding, guarding, judging, training
 from serve.cycling.keeping import (
@@ -29,6 +30,7 @@ from serve.cycling.keeping import (
     RUN,
     WORDS,
     Canary,
+    CycleError,
     Memory,
     folder_of,
     forget,
@@ -94,10 +96,16 @@ class Pass:
         if not (self.folder / "decision.json").exists():
             # Refused before hours of training, and not asked again once it was decided.
             standing(read_pointer(self._state), self.memory, self._state)
-        begun = self._join()
-        decided = self._stage("decision.json", self._decide)
-        deployed = self._stage("deployed.json", lambda: self._deploy(decided))
-        return self._report(begun, decided, deployed)
+        try:
+            begun = self._join()
+            decided = self._stage("decision.json", self._decide)
+            deployed = self._stage("deployed.json", lambda: self._deploy(decided))
+            return self._report(begun, decided, deployed)
+        except OSError as error:
+            raise CycleError(
+                f"cannot go on writing to {self.folder}: {error.strerror or error}; the next pass "
+                "goes on after the last stage that was done"
+            ) from None
 
     def _stage(self, name: str, do: Callable[[], Plain]) -> Plain:
         """What a stage came to, done now or before."""
@@ -295,8 +303,6 @@ class Pass:
             "deployed": deployed,
             "memory": memory.to_json(),
         }
-        from offline.log.files import write_whole
-
         write_whole(self.folder / WORDS, as_text(found).encode())
         write(self.folder / REPORT, found)
         if not self._dry:

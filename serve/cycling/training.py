@@ -23,7 +23,7 @@ from offline.learning.source import check, make_agent, open_source
 from offline.log import LogError
 from serve.cycling.settings import CycleSettings, ExploreSection
 
-OURS = ("data", "init", "seed", "algorithm")
+OURS = ("data", "init", "seed", "workers", "algorithm")
 """Keys of a learner's config that a cycle sets itself."""
 
 

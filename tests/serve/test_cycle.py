@@ -425,6 +425,14 @@ def interrupted(*args: Any) -> None:
     raise KeyboardInterrupt
 
 
+def test_a_full_disk_ends_in_a_sentence(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train", raising(OSError(28, "No space left on device")))
+        done = run.invoke(cycle.app, [str(state), *options()])
+    assert done.exit_code == 2 and "No space left on device; the next pass goes on" in done.stderr
+    assert run.invoke(cycle.app, [str(state), *options()]).exit_code == 0
+
+
 def test_repeated_passes_go_on_after_one_that_cannot_be(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

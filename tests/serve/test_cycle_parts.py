@@ -379,6 +379,7 @@ def test_one_pass_at_a_time_and_a_killed_one_holds_nobody_up(tmp_path: Path) -> 
         ("learn.train.holdout=0.5", "learn.train.holdout is the cycle's own"),
         ("learn.train.select=best", "learn.train.select is the cycle's own"),
         ("learn.data=[x]", "learn.data is the cycle's own"),
+        ("learn.workers=2", "learn.workers is the cycle's own"),
         ("explore.epsilon=0", "a policy that never explores"),
     ],
 )
@@ -393,6 +394,7 @@ def test_defaults_stand_in_the_packaged_file() -> None:
     check_settings(load_settings())
     # Cloning learns a distribution of its own, which explores without epsilon.
     check_settings(load_settings(None, ["learner=bc", "explore.epsilon=0"]))
+    check_settings(load_settings(None, ["learner=marwil", "learn.marwil.beta=2"]))
     assert json.loads(load_settings().model_dump_json())["canary"]["share"] == 0.2
 
 

@@ -105,7 +105,7 @@ def _sessions(
     strip = 0.3 + 0.17 * slots
     with drawing(WIDE, 0.9 + len(users) * (strip + 1.05)) as figure:
         grid = figure.subplots(
-            2 * len(users), 1, sharex=True, height_ratios=[strip, 0.6] * len(users), squeeze=False
+            2 * len(users), 1, height_ratios=[strip, 0.6] * len(users), squeeze=False
         )
         image = None
         for place, user in enumerate(users):
@@ -120,8 +120,11 @@ def _sessions(
             said.append(figures)
             _state(below, playback, user, steps)
         grid[-1, 0].set_xlabel("step of the session")
+        for axes in grid.flat:
+            axes.set_xlim(0.5, steps + 0.5)
+            if axes is not grid[-1, 0]:  # the last one's labels serve all
+                axes.set_xticks([])
         grid[-1, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
-        grid[-1, 0].set_xlim(0.5, steps + 0.5)
         _bar(figure, grid, image, shading, playback)
         return finish(
             figure,

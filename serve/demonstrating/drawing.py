@@ -154,5 +154,5 @@ def intervals(rows: Rows, title: str, logged: float | None) -> Chart:
     if logged is not None:
         line = alt.Chart(alt.Data(values=[{"value": logged}]))
         layers.append(line.mark_rule(strokeDash=[5, 4], color=COLOURS[1]).encode(x="value:Q"))
-    made: Chart = alt.layer(*layers).properties(height=alt.Step(30))
+    made: Chart = alt.layer(*layers).properties(height=110 + 32 * len(order))
     return made

@@ -10,11 +10,13 @@ from serve.demonstrating.labels import opening
 from serve.demonstrating.page_live import live
 from serve.demonstrating.page_offline import offline
 from serve.demonstrating.page_recommend import recommend
+from serve.demonstrating.shared import row
 
 # Less empty space than Streamlit leaves.
 STYLE = """<style>
-.stMainBlockContainer {padding-top: 4.5rem; padding-bottom: 3rem; max-width: 1200px;}
+.stMainBlockContainer {padding-top: 2.5rem; padding-bottom: 3rem; max-width: 1200px;}
 h1 {font-size: 2rem !important; padding-top: 0 !important;}
+[data-testid=stHeader] {display: none;}
 </style>"""
 
 
@@ -33,7 +35,11 @@ def main() -> None:
         st.Page(lambda: offline(context), title="Judged from logs", url_path="offline"),
         st.Page(lambda: live(context), title="Live serving", url_path="live"),
     ]
-    st.navigation(pages, position="top").run()
+    chosen = st.navigation(pages, position="hidden")
+    place = row()  # Streamlit's own links hide in a sidebar that covers a telephone
+    for page in pages:
+        place.page_link(page, width="content")
+    chosen.run()
 
 
 main()

@@ -14,6 +14,8 @@ from serve.demonstrating.shared import metrics
 from serve.watching import ScrapeError, addresses, scrape
 
 EVERY_SECONDS = 5.0
+LEAST_WEIGHT = 0.5
+"""Mean weight below which weights are alike only because the rest was never shown."""
 
 
 def live(context: Context) -> None:
@@ -81,14 +83,15 @@ def groups(found: Mapping[str, Any]) -> list[tuple[str, list[Cell]]]:
                 ("Explored", share(found["explored"]), "Slots with another item than the best."),
                 (
                     "ESS of 1,000",
-                    unit(found["ess"].get("uniform"), ""),
-                    "Effective sample size of 1,000 logged slates for a uniformly random policy.",
+                    unit(effective(found), ""),
+                    "Effective sample size of 1,000 logged slates for a uniformly random policy; "
+                    "none while the mean weight is far below 1.",
                 ),
                 (
                     "Mean weight",
                     unit(found["weight"].get("uniform"), ""),
-                    "Importance weight for a uniformly random policy. Far below 1, that policy "
-                    "would show what is never shown, and the effective sample size says nothing.",
+                    "Importance weight for a uniformly random policy, 1 where the endpoint shows "
+                    "all that such a policy would.",
                 ),
             ],
         ),
@@ -101,6 +104,12 @@ def groups(found: Mapping[str, Any]) -> list[tuple[str, list[Cell]]]:
             ],
         ),
     ]
+
+
+def effective(found: Mapping[str, Any]) -> float | None:
+    """Effective sample size of 1,000 for the uniform policy; `None` where it says nothing."""
+    weight, ess = found["weight"].get("uniform"), found["ess"].get("uniform")
+    return None if weight is None or weight < LEAST_WEIGHT else ess
 
 
 def whole(value: float) -> str:

@@ -43,9 +43,15 @@ def recommend(context: Context) -> None:
 
 
 def _say_what_is_served(context: Context, about: dict[str, Any]) -> None:
-    arms = ", ".join(f"**{escaped(arm['policy'])}**" for arm in about["arms"])
+    arms = ", ".join(f"**{escaped(arm['policy'])}** ({acting(arm)})" for arm in about["arms"])
     world = "own data" if context.world is None else plain(str(context.world["name"]))
     st.caption(f"{arms} for {escaped(world)}, asked over HTTP at {escaped(context.url)}")
+
+
+def acting(arm: dict[str, Any]) -> str:
+    """How far an arm's policy departs from its best slates."""
+    named = [f"{name} {arm[name]:g}" for name in ("epsilon", "temperature") if arm[name]]
+    return f"explores with {', '.join(named)}" if named else "does not explore"
 
 
 def _act(work: Callable[[], None]) -> None:

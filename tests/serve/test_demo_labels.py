@@ -22,6 +22,7 @@ from serve.demonstrating.labels import (
     remembered,
     shown,
 )
+from serve.demonstrating.page_recommend import acting
 from serve.demonstrating.playing import Track
 from serve.demonstrating.results import check_files, read, refusals, result
 from serve.demonstrating.shared import escaped
@@ -157,6 +158,12 @@ def track(name: str, *rewards: float) -> Track:
     return Track(name, list(rewards), [1.0] * len(rewards), users, {"budget": [9.0, 8.0]})
 
 
+def test_how_a_policy_explores() -> None:
+    assert acting({"epsilon": 0.2, "temperature": 0.0}) == "explores with epsilon 0.2"
+    assert acting({"epsilon": 0.1, "temperature": 2}) == "explores with epsilon 0.1, temperature 2"
+    assert acting({"epsilon": 0.0, "temperature": 0.0}) == "does not explore"
+
+
 def test_rows_of_charts() -> None:
     tracks = [track("endpoint", 1, 4), track("click_maximiser", 2)]
     assert [(row["policy"], row["step"], row["value"]) for row in drawing.returns_rows(tracks)] == [
@@ -236,6 +243,9 @@ def test_figures_with_units() -> None:
         "Silence": "-",
         "Lines lost": "0",
     }
+    # Alike weights mean nothing where most of what the target shows is never shown.
+    assert page_live.effective({"ess": {"uniform": 1000.0}, "weight": {"uniform": 0.001}}) is None
+    assert page_live.effective({"ess": {}, "weight": {}}) is None
     (arm,) = page_live.arms_rows(FIGURES)
     assert (arm["arm"], arm["reward a slate"]) == ("main", "-")
     assert page_live.drift_rows(FIGURES) == [

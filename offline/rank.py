@@ -30,6 +30,9 @@ def main(
         Path | None,
         typer.Option(metavar="DIR", help="interactions.csv, items.csv; or MovieLens' files."),
     ] = None,
+    log: Annotated[
+        str | None, typer.Option(help="Instead: what the slates of a log are like, by kinds.")
+    ] = None,
     split: Annotated[str, typer.Option(help="leave-last-out or time.")] = "leave-last-out",
     share: Annotated[
         float | None, typer.Option(help="Of the interactions held out, with --split time [0.2].")
@@ -74,6 +77,11 @@ def main(
         from offline.ranking.splits import fold as fold_of
         from offline.ranking.splits import split as split_of
 
+        if log is not None:
+            if scorers or data is not None or write_split is not None:
+                raise LogError("--log ranks nothing; leave scorers, --data and --write-split out")
+            logged(log, groups, as_json)
+            return
         names = report.wanted(metrics)
         if seed < 0:
             raise LogError(f"--seed is {seed}; it must be 0 or larger")
@@ -105,6 +113,19 @@ def main(
                 print(json.dumps(line, allow_nan=False), flush=True)
         if not as_json:
             report.show(found, k, names)
+
+
+def logged(log: str, groups: str | None, as_json: bool) -> None:
+    """Say what a log's slates are like."""
+    from offline.log import open_log
+    from offline.ranking.logged import measure
+
+    found = measure(open_log(log), groups)
+    if as_json:
+        print(json.dumps({"log": log, **found}, allow_nan=False))
+        return
+    numbers = [f"{name} {value:.4f}" for name, value in found.items() if isinstance(value, float)]
+    print(f"{log}: {', '.join(numbers)} ({found['rows']:,} slates, {found['kinds']} kinds)")
 
 
 def ranked(chosen: Chosen, fold: Fold, k: int, seed: int) -> Measured:

@@ -109,6 +109,10 @@ class ReplicaSection(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
+        if self.max_queued == 0:
+            raise ValueError(
+                "replicas.max_queued is 0; Ray Serve takes at least 1, or -1 for no limit"
+            )
         if self.most is not None and self.most < self.number:
             raise ValueError(
                 f"replicas.most is {self.most} and replicas.number {self.number}; "

@@ -42,7 +42,7 @@ class Running(NamedTuple):
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("endpoint")
-    settings = ["limits.max_in_flight=1", "replicas.max_queued=0"]
+    settings = ["limits.max_in_flight=1", "replicas.max_queued=1"]
     settings += ["limits.body_seconds=3", "limits.retry_after=7"]
     words = [word for text in settings for word in ("--set", text)]
     process = subprocess.Popen(

@@ -2,14 +2,20 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from algorithms.layers import ConfigError
+from serve.metrics import COUNTERS, GAUGES, LATENCY
+from serve.settings import load_settings
 from serve.watching import ScrapeError, addresses, figures, scrape
 from serve.watching.figures import effective, quantile
 from serve.watching.scraping import parse
 
+ROOT = Path(__file__).parents[2]
 TEXT = """\
 # TYPE ray_recsim_requests counter
 ray_recsim_requests_total{replica="a",route="/v1/recommend",status="200"} 90.0
@@ -143,3 +149,31 @@ def test_what_cannot_be_scraped_ends_in_a_sentence(tmp_path: Path) -> None:
         scrape("nonsense")
     with pytest.raises(ScrapeError, match="is not Prometheus' text format"):
         parse('ray_recsim_x{"} what')
+
+
+def test_every_figure_is_documented_and_alarms_name_only_these() -> None:
+    suffixes = {
+        **{f"ray_{name}_total": set(labels) for name, (_, labels) in COUNTERS.items()},
+        **{f"ray_{name}": set(labels) for name, (_, labels) in GAUGES.items()},
+        f"ray_{LATENCY}_bucket": {"route", "le"},
+    }
+    page = (ROOT / "docs" / "watching.md").read_text()
+    for name in (*COUNTERS, *GAUGES, LATENCY):
+        assert f"| `{name}` |" in page, f"docs/watching.md lacks {name}"
+    groups = yaml.safe_load((ROOT / "docs" / "alerts.yml").read_text())["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) == 14
+    for rule in rules:
+        assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
+        assert f"| `{rule['alert']}` |" in page
+        assert rule["expr"].count("(") == rule["expr"].count(")")
+        for name, labels in re.findall(r"(ray_\w+)(?:\{([^}]*)\})?", rule["expr"]):
+            assert name in suffixes, f"{rule['alert']}: {name}"
+            used = set(re.findall(r"(\w+)!?=", labels))
+            assert used <= suffixes[name], f"{rule['alert']}: {used}"
+
+
+def test_a_queue_of_none_is_refused_before_ray_does() -> None:
+    with pytest.raises(ConfigError, match=r"replicas.max_queued is 0; .*at least 1, or -1"):
+        load_settings(None, ["replicas.max_queued=0"])
+    assert load_settings(None, ["replicas.max_queued=-1"]).replicas.max_queued == -1

@@ -42,6 +42,10 @@ class PortError(ValueError):
     """No port to listen on; the message is one sentence."""
 
 
+class StartError(RuntimeError):
+    """Ray could not be started; the message is one sentence."""
+
+
 def free_port(host: str, port: int) -> int:
     """A port that can be listened on; any for 0.
 
@@ -214,26 +218,40 @@ class Cluster:
             os.environ.setdefault(name, value)
 
     def __enter__(self) -> Cluster:
-        """Start it."""
+        """Start it.
+
+        Raises:
+            StartError: Ray does not start.
+        """
         import ray
         from ray import serve
 
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
-        ray.init(
-            # A cluster of our own, whatever else runs on this machine.
-            address="local",
-            num_cpus=max(1, round(self._cpus)) + 1,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=100 * 2**20,
-            _node_ip_address=LOOPBACK,
-        )
-        serve.start(
-            proxy_location="HeadOnly",
-            http_options={"host": self._host, "port": self._port},
-            logging_config={"enable_access_log": False, "log_level": "WARNING"},
-        )
+        try:
+            ray.init(
+                # A cluster of our own, whatever else runs on this machine.
+                address="local",
+                num_cpus=max(1, round(self._cpus)) + 1,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=100 * 2**20,
+                _node_ip_address=LOOPBACK,
+            )
+            serve.start(
+                proxy_location="HeadOnly",
+                http_options={"host": self._host, "port": self._port},
+                logging_config={"enable_access_log": False, "log_level": "WARNING"},
+            )
+        except Exception as error:  # Ray raises bare ones
+            ray.shutdown()
+            if self._proxy is not None:
+                self._proxy.close()
+            reason = " ".join(str(error).split())[:200]
+            raise StartError(
+                f"Ray could not be started ({reason}); look whether this machine has memory and "
+                "processors to spare, and try again"
+            ) from error
         return self
 
     def run(self, application: Any) -> None:

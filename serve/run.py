@@ -18,7 +18,9 @@ import typer
 from algorithms.command import FAILED, fail, mistakes, sentence
 
 if TYPE_CHECKING:
+    from serve.cluster import Cluster
     from serve.live import Pointer
+    from serve.settings import Settings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -59,7 +61,7 @@ def main(
     stop = Stop()
     with mistakes():
         from algorithms.cluster import quiet
-        from serve.cluster import Cluster, free_port
+        from serve.cluster import Cluster, StartError, free_port
         from serve.settings import load_settings
         from serve.state import claim
 
@@ -75,27 +77,39 @@ def main(
         quiet()
         cluster = Cluster(host, chosen, settings)
     url = f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
-    with cluster:
-        from serve.app import application
-        from serve.cluster import LOOPBACK
-
-        stop.take()  # Ray has put a handler of its own, which does not drain
-        try:
-            cluster.run(application(state.resolve(), settings, local=host == LOOPBACK))
-        except RuntimeError as error:
-            fail(f"the endpoint could not be started: {sentence(error)}", FAILED)
-        if not await_ready(url, stop):
-            fail(
-                f"the endpoint at {url} is not ready after {READY_SECONDS:.0f} s; its logs are in "
-                "/tmp/ray/session_latest/logs/serve",
-                FAILED,
-            )
-        names = ", ".join(arm.policy.rpartition("/")[2] for arm in pointer.arms)
-        print(f"{url} serves {names}; state and log in {state}; Ctrl-C stops", flush=True)
-        stop.wait()
+    try:
+        with cluster:
+            stop.take()  # Ray has put a handler of its own, which does not drain
+            start(cluster, url, state, settings, stop)
+            names = ", ".join(arm.policy.rpartition("/")[2] for arm in pointer.arms)
+            print(f"{url} serves {names}; state and log in {state}; Ctrl-C stops", flush=True)
+            stop.wait()
+    except StartError as error:
+        fail(str(error), FAILED)
     if held is not None:
         held.close()
     print("Stopped.", flush=True)
+
+
+def start(cluster: Cluster, url: str, state: Path, settings: Settings, stop: Stop) -> None:
+    """Deploy the endpoint, and wait until it answers.
+
+    Raises:
+        StartError: it does not.
+    """
+    from serve.app import application
+    from serve.cluster import LOOPBACK, StartError
+
+    local = url.startswith(f"http://{LOOPBACK}:")
+    try:
+        cluster.run(application(state.resolve(), settings, local=local))
+    except RuntimeError as error:
+        raise StartError(f"the endpoint could not be started: {sentence(error)}") from None
+    if not await_ready(url, stop):
+        raise StartError(
+            f"the endpoint at {url} is not ready after {READY_SECONDS:.0f} s; its logs are in "
+            "/tmp/ray/session_latest/logs/serve"
+        )
 
 
 class Stop:

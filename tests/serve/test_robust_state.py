@@ -104,3 +104,19 @@ def test_ray_serve_hands_plain_words_to_the_application(tmp_path: Path) -> None:
         build({"polcy": "random"})
     with pytest.raises(ValueError, match="state is 3; it must be a valid string"):
         build({"state": 3})
+
+
+def test_where_ray_does_not_start_a_sentence_says_so(tmp_path: Path) -> None:
+    program = (
+        "import sys, ray\n"
+        "def init(**_): raise Exception('The current node timed out\\nduring startup.')\n"
+        "ray.init = init\n"
+        "from serve.run import app\n"
+        f"app(['random', '--port', '0', '--state', {str(tmp_path / 's')!r}])\n"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert found.returncode == 1
+    assert found.stderr.strip().splitlines() == [
+        "Ray could not be started (The current node timed out during startup.); look whether this "
+        "machine has memory and processors to spare, and try again"
+    ]

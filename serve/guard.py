@@ -60,6 +60,9 @@ class Guard:
             return
         self._in_flight += 1
         try:
+            # An answer is made without a pause, so that those who came meanwhile would be
+            # counted one by one, and never be too many: first let all of them be counted.
+            await asyncio.sleep(0)
             await self._app(scope, receive, send)
         finally:
             self._in_flight -= 1
@@ -78,8 +81,6 @@ class Guard:
         if self._access is not None and self._access.wants(status):
             self._access.note(route, status, error=sentence)
         headers = [(b"content-type", b"application/json")]
-        if scope["method"] == "POST":  # its body is not waited for
-            headers.append((b"connection", b"close"))
         if after:
             headers.append((b"retry-after", str(after).encode()))
         body = orjson.dumps({"error": sentence, "field": ""})

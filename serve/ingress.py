@@ -213,12 +213,8 @@ def answer_of(found: Answered) -> dict[str, Any]:
 
 def problem(refused: Refused) -> Response:
     """A refusal as an answer."""
-    headers = {"Retry-After": str(refused.retry_after)} if refused.retry_after else {}
-    if refused.status in (408, 413, 415):
-        # The body was not read to its end; a proxy would wait for the rest of it, and hold
-        # one of the few connections to this replica.
-        headers["Connection"] = "close"
-    return _json(refused.to_json(), refused.status, headers)
+    after = {"Retry-After": str(refused.retry_after)} if refused.retry_after else None
+    return _json(refused.to_json(), refused.status, after)
 
 
 def _json(data: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -104,15 +104,31 @@ def main(
         fold = fold_of(catalogue, taken, parts, on)
         if not as_json:
             print(report.head(fold, split, on), flush=True)
-        found = []
+        judge_all(chosen, fold, k, seed, names, report.about(fold, split, on) if as_json else None)
+
+
+def judge_all(
+    chosen: list[Chosen],
+    fold: Fold,
+    k: int,
+    seed: int,
+    metrics: list[str],
+    about: dict[str, Any] | None,
+) -> None:
+    """Print each scorer's result: as JSON with what it is about, else in one table at the end."""
+    from offline.ranking import report
+
+    found: list[tuple[str, Measured]] = []
+    try:
         for one in chosen:
             found.append((one.name, ranked(one, fold, k, seed)))
-            if as_json:
-                about = report.about(fold, split, on)
-                line = report.plain(one.name, found[-1][1], k, names, about)
+            if about is not None:
+                line = report.plain(*found[-1], k, metrics, about)
                 print(json.dumps(line, allow_nan=False), flush=True)
-        if not as_json:
-            report.show(found, k, names)
+    finally:
+        # Also of those before one that failed or was stopped.
+        if about is None and found:
+            report.show(found, k, metrics)
 
 
 def logged(log: str, groups: str | None, as_json: bool) -> None:
@@ -138,7 +154,7 @@ def ranked(chosen: Chosen, fold: Fold, k: int, seed: int) -> Measured:
         with Users(chosen.name, len(fold.users)) as progress:
             return evaluate(scorer, fold, k, progress)
     except KeyboardInterrupt:
-        fail("Stopped; nothing was written", INTERRUPTED)
+        fail(f"Stopped while '{chosen.name}' was judged", INTERRUPTED)
         raise
 
 

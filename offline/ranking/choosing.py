@@ -120,4 +120,9 @@ def _learned(name: str, settings: Any, fold: Fold, seed: int) -> Scorer:
         return KINDS[name].fit(fold.fitted, settings, seed)
     from offline.ranking.absorbing import absorb
 
-    return absorb(algorithm(name), fold.fitted, settings.model_dump(mode="json"), seed)
+    try:
+        return absorb(algorithm(name), fold.fitted, settings.model_dump(mode="json"), seed)
+    except ValueError as error:
+        raise LogError(
+            f"'{name}' cannot learn from these data: {error}; change its settings with --set"
+        ) from None

@@ -137,7 +137,8 @@ class Users:
 
     def __exit__(self, *ended: object) -> None:
         """Remove it."""
-        self._progress.stop()
+        if sys.stderr.isatty():  # else it would write an empty line
+            self._progress.stop()
 
     def __call__(self, done: int) -> None:
         """So many are done."""

@@ -170,6 +170,14 @@ def test_faulty_files_are_one_sentence(tmp_path: Path, files: dict[str, str], sa
     assert found.stderr.count("\n") == 1
 
 
+def test_one_that_fails_does_not_take_earlier_results_along(tmp_path: Path) -> None:
+    words = ["popularity", "ucb1", "--set", "ucb1.arm_feature=colour", "--k", "2"]
+    found = rank(*words, "--data", movielens(tmp_path))
+    assert found.exit_code == 2 and "popularity: ndcg@2 0.9262" in found.stdout
+    assert found.stderr.startswith("'ucb1' cannot learn from these data: arm_feature is 'colour'")
+    assert found.stderr.count("\n") == 1
+
+
 def test_no_data_no_folder_no_files(tmp_path: Path) -> None:
     for words in (["--data", tmp_path / "none"], ["--data", tmp_path], []):
         found = rank("popularity", *words)

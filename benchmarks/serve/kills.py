@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -42,10 +43,8 @@ def measure_replica(quick: bool) -> Numbers:
             await_true(lambda: len(replicas_of(state)) == 2, 60)
             for _ in range(1 if quick else 3):
                 load.until(200)
-                before, first = replicas_of(state), len(load.replies)
-                _kill(server.named("ServeReplica")[:1])
-                known = frozenset(before)
-                seconds = await_true(lambda: bool(replicas_of(state) - known), 120)  # noqa: B023
+                first = len(load.replies)
+                seconds = _killed_replica(server, state)
                 load.until(200)
                 lost = load.replies[first:]
                 kills.append({"failed": failed(lost), "seconds": round(seconds, 1)})
@@ -80,6 +79,13 @@ def measure_proxy(quick: bool) -> Numbers:
         "kinds": load.tally(),
         "answered_not_logged": lost,
     }
+
+
+def _killed_replica(server: Server, state: Path) -> float:
+    """Seconds from the kill of one until a new one has answered."""
+    before = replicas_of(state)
+    _kill(server.named("ServeReplica")[:1])
+    return await_true(lambda: bool(replicas_of(state) - before), 120)
 
 
 def _kill(processes: list[psutil.Process]) -> float:

@@ -88,7 +88,9 @@ def _in_words(numbers: Numbers) -> str:
 
 def _met(numbers: Numbers) -> bool:
     bad = ("lost", "more", "torn", "failed", "status")
-    return numbers["answers"] >= SINGLE + BATCHED and not any(numbers[name] for name in bad)
+    enough = numbers["answers"] >= SINGLE + BATCHED
+    joined = numbers["joined"]["impressions"]["written"] == numbers["answers"]
+    return bool(enough and joined and not any(numbers[name] for name in bad))
 
 
 BENCHMARKS = (

@@ -36,14 +36,20 @@ from tests.algorithms.test_contract import CLOCKS, SMALLER
 
 ROOT = Path(__file__).parents[2]
 TINY = ("train.env_steps=256", "train.users=8", "train.fragment=8", "train.evaluate_every=null")
+TABLES = ("train.env_steps=4096", "train.users=64", "train.fragment=16")
+"""Enough to find a reward on the frozen lake: else tables would all stay at 0."""
 OFFLINE = ("train.updates=4", "train.evaluate_every=2")
 CLOCKS_OFFLINE = ("updates_per_second",)
 
 
+def folder_of(name: str) -> str:
+    """The package of an algorithm."""
+    return algorithm(name).agent.__module__.split(".")[1]
+
+
 def first_of_each_folder() -> list[str]:
-    """Of the algorithms that share an agent's module, one: the others are slow tests."""
-    modules = {algorithm(name).agent.__module__: name for name in reversed(algorithm_names())}
-    return sorted(modules.values())
+    """One algorithm of each package; the others are slow tests."""
+    return list({folder_of(name): name for name in reversed(algorithm_names())}.values())
 
 
 every_algorithm = pytest.mark.parametrize(
@@ -83,7 +89,9 @@ def online(name: str, out: Path, seed: int) -> str:
     """All numbers of a short run and of a few users' sessions with what it learned."""
     fields = algorithm(name).settings.model_fields
     smaller = [f"{name}.{key}={json.dumps(v)}" for key, v in SMALLER.items() if key in fields]
-    config = load_config(name, None, [*TINY, *smaller, "evaluate.backend=torch"], {"seed": seed})
+    more = TABLES if folder_of(name) == "tabular" else ()
+    sets = [*TINY, *more, *smaller, "evaluate.backend=torch"]
+    config = load_config(name, None, sets, {"seed": seed})
     with ray_running(0):
         training = Training(create_run(config, out), None, Clock())
         training.loop(Silent(), Never())

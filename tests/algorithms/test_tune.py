@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -97,26 +99,46 @@ def test_where_no_trial_finished_it_says_why(folder: Path) -> None:
     assert not (folder / "best.yaml").exists()
 
 
-# A trial of some seconds, so that a signal meets one in its middle, and some settings that fail:
-# with a slate of candidates' worth, `window` and `discount` together are refused.
+# Trials of seconds, so that a signal meets one in its middle, and settings of which some fail:
+# `window` and `discount` together are refused.
 SEARCH = {
     **TINY,
-    "train.env_steps": 60_000,
+    "train.env_steps": 40_000,
     "train.users": 20,
+    "train.checkpoint_every": 10_000,
     "tune.space.linucb.window": {"choices": [0, 50]},
     "tune.space.linucb.discount": {"choices": [1.0, 0.9]},
 }
 
 
-def tune(*arguments: str) -> subprocess.Popen[str]:
+_MOST_SECONDS = 900  # on a busy machine
+
+
+@contextmanager
+def tune(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The command in a process that does not outlive the test."""
     command = [sys.executable, "-m", "algorithms.tune", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ended_well(*arguments: str) -> tuple[str, str]:
+    """What the command said, on standard output and error."""
+    with tune(*arguments) as process:
+        text, errors = process.communicate(timeout=_MOST_SECONDS)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    return text, errors
 
 
 def until(condition, process: subprocess.Popen[str]) -> None:  # type: ignore[no-untyped-def]
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + _MOST_SECONDS
     while not condition():
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.1)
@@ -138,11 +160,10 @@ def test_a_search_is_stopped_continued_and_ends_in_a_config(
     """About 60 CPU-seconds, most of it importing RLlib."""
     out = tmp_path / "search"
     sets = [part for word in words(SEARCH) for part in ("--set", word)]
-    first = tune("linucb", "--trials", "8", "--workers", "2", "--out", str(out), *sets)
-    try:
+    words_of_first = ["linucb", "--trials", "8", "--workers", "2", "--out", str(out), *sets]
+    with tune(*words_of_first) as first:
         metrics = out / TRIALS / "0002" / "metrics.csv"
         until(lambda: metrics.exists(), first)
-    finally:
         first.send_signal(number)
         _, errors = first.communicate(timeout=120)
     if number == signal.SIGINT:
@@ -152,10 +173,7 @@ def test_a_search_is_stopped_continued_and_ends_in_a_config(
     before = left(out)
     assert "running" in before and not (out / "best.yaml").exists()
 
-    second = tune("--resume", str(out), "--workers", "2")
-    text, errors = second.communicate(timeout=400)
-    assert second.returncode == 0, errors
-    assert "Traceback" not in errors
+    text, _ = ended_well("--resume", str(out), "--workers", "2")
     trials = Trials.load(out)
     assert [trial.number for trial in trials.done] == list(range(8))
     for trial in trials.done:
@@ -179,8 +197,6 @@ def test_a_search_is_stopped_continued_and_ends_in_a_config(
     assert about(run)["algorithm"] == "linucb"
 
     # More trials of a search that had ended; what is there stays.
-    third = tune("--resume", str(out), "--trials", "9")
-    text, errors = third.communicate(timeout=300)
-    assert third.returncode == 0, errors
+    _, errors = ended_well("--resume", str(out), "--trials", "9")
     assert "8 of 9 trials are kept" in errors
     assert Trials.load(out).numbered[:8] == trials.numbered

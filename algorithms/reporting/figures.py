@@ -85,10 +85,11 @@ def findings(group: Group) -> list[str]:
         words = f"{run.label} earns {figure_of(mean.mean)} a session"
         if best is not None:
             against = paired_difference(run.result.returns[None], best.result.returns[None])
-            more, _ = better_off(run.result.returns, best.result.returns)
+            more, less = better_off(run.result.returns, best.result.returns)
             what = f"{best.label}, the best baseline" if len(group.baselines) > 1 else best.label
             words += _verdict(against.mean, against.low, against.high, what)
             words += f"; {share(more)} of the users get more"
+            words += f", {share(less)} less" if less else ""
         found.append(f"{words}.")
     return found
 

@@ -42,7 +42,8 @@ def showing_pictures(group: Group, prefix: str) -> list[Picture]:
         if first.tension is not None:
             found.append(_plane(group, first.tension, prefix))
         found += [_over_time(group, *each, file) for each, file in zip(numbers, files, strict=True)]
-        found.append(_rewards(group, prefix))
+        if any(np.ptp(p.playback.reward[p.playback.playing]) > 0 for p in group.players):
+            found.append(_rewards(group, prefix))
     if any(_spread(player) > 0 for player in group.runs):
         found.append(_exploration(group, prefix))
     if first.topic is not None and len(first.topic_names) > 1:

@@ -27,7 +27,9 @@ def main(
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as in canary.share=0.1."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a setting, as in canary.share=0.1."
+        ),
     ] = None,
     every: Annotated[
         str | None, typer.Option(help="Repeat, beginning a pass each 6h, for instance.")

@@ -45,12 +45,28 @@ def page_of(module: str) -> str:
     return f"reference/{module}.md"
 
 
+def placed(entry: Any) -> set[str]:
+    """Pages within an entry of the navigation."""
+    if isinstance(entry, str):
+        return {entry}
+    values = entry.values() if isinstance(entry, dict) else entry
+    return {page for value in values for page in placed(value)}
+
+
+def unplaced(nav: list[Any]) -> list[str]:
+    """Pages of `docs/` that the navigation does not name."""
+    there = (path for path in (ROOT / "docs").rglob("*.md") if "_site" not in path.parts)
+    return sorted({path.relative_to(ROOT / "docs").as_posix() for path in there} - placed(nav))
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Give every public module a place in the navigation."""
+    """Give every public module, and every page that is not named, a place in the navigation."""
     reference: list[Any] = [
         {package: [{name: page_of(name)} for name in modules(package)]} for package in PACKAGES
     ]
     nav = config.nav or []
+    (topics,) = (entry["Topics"] for entry in nav if "Topics" in entry)
+    topics.extend(unplaced(nav))
     nav.insert(len(nav) - 1, {"Reference": reference})
     config.nav = nav
     return config

@@ -12,6 +12,7 @@ import ctypes
 import socket
 import struct
 import threading
+import time
 
 import orjson
 import psutil
@@ -77,8 +78,9 @@ class Parking:
             answering = [one for one in answering if one.is_alive()]
             answering.append(threading.Thread(target=_refuse, args=(taken,), daemon=True))
             answering[-1].start()
+        until = time.monotonic() + 2 * _PATIENCE
         for one in answering:
-            one.join(_PATIENCE)
+            one.join(max(0.0, until - time.monotonic()))
 
     def __enter__(self) -> Parking:
         """Begin to answer."""

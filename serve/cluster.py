@@ -189,6 +189,8 @@ FAST = {
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "0",
     # A dead proxy is missed for so long; ten seconds by default.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    # A proxy that takes longer to start is killed, and then another; five seconds by default.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
     # Whatever its name says, this keeps Ray's own ports on loopback on Linux too, where the
     # address that `ray.init` is given does not.

@@ -40,7 +40,7 @@ _KEEP = 0.9
 
 _BY_NUMBER = ColumnSection(type="category", encoding="embedded")
 
-FAVOURITE, POPULARITY = "favourite", "popularity"
+FAVOURITE, POPULARITY = "favourite_kind", "takers"
 
 
 def absorb(entry: AlgorithmEntry, fitted: Fitted, settings: dict[str, object], seed: int) -> Scorer:
@@ -72,12 +72,12 @@ def described(fitted: Fitted) -> Fitted:
     """The same with what is learned of items and users, as columns of their tables."""
     catalogue = fitted.catalogue
     takers = np.log1p(fitted.takers)
-    items = catalogue.items.append_column(POPULARITY, _texts(takers.round(6)))
+    items = _with(catalogue.items, POPULARITY, _texts(takers.round(6)))
     users = catalogue.users
     if catalogue.group_names:
         found = dict(zip(catalogue.user_ids.tolist(), favourites(fitted), strict=True))
         cells = [found.get(name, "") for name in users["user_id"].to_pylist()]
-        users = users.append_column(FAVOURITE, pa.array(cells, pa.string()))
+        users = _with(users, FAVOURITE, pa.array(cells, pa.string()))
     described = replace(catalogue, items=items, users=users)
     return Fitted(described, fitted.taken, fitted.seen)
 
@@ -107,6 +107,12 @@ def encoded(catalogue: Catalogue) -> Encoding:
     encoding = Encoding.fit(declared, catalogue.items, catalogue.users)
     kinds = [feature.name for feature in encoding.spec.candidate if feature.kind == "vector"]
     return replace(encoding, terms=tuple(Term(name, _KEEP, 1 - _KEEP) for name in kinds))
+
+
+def _with(table: pa.Table, name: str, cells: pa.Array) -> pa.Table:
+    """A table with a column of ours, in the place of one of that name."""
+    rest = table.drop_columns([name]) if name in table.column_names else table
+    return rest.append_column(name, cells)
 
 
 def _texts(values: NDArray[np.float64]) -> pa.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,12 +46,16 @@ def test_what_is_learned_of_items_and_users_becomes_features(tmp_path: Path) -> 
     catalogue, taken = read(movielens(tmp_path))
     known = described(Fitted.of(catalogue, taken.rows(slice(0, 7)))).catalogue
     # Users 1 and 2: 10, 20 and 30 twice, 40 once, 9 never: ln(1 + takers).
-    assert known.items["popularity"].to_pylist() == [
+    assert known.items["takers"].to_pylist() == [
         str(round(float(np.log1p(count)), 6)) for count in (0, 2, 2, 2, 1)
     ]
+    # Columns of those names give way.
+    twice = replace(catalogue, users=known.users, items=known.items)
+    again = described(Fitted.of(twice, taken.rows(slice(0, 7)))).catalogue
+    assert again.users == known.users and again.items == known.items
     spec = encoded(known).spec
     kinds = {feature.name: feature.kind for feature in (*spec.user, *spec.candidate)}
-    assert kinds["item_id"] == kinds["favourite"] == "id" and kinds["popularity"] == "number"
+    assert kinds["item_id"] == kinds["favourite_kind"] == "id" and kinds["takers"] == "number"
 
 
 def worlds(tmp_path: Path, sizes: tuple[int, int] = (150, 60)) -> Fold:
@@ -92,7 +97,7 @@ def measured(name: str, found: Fold, **settings: object) -> Measured:
             {
                 "lr": 0.05,
                 "gamma": 0.5,
-                "state": [{"feature": "favourite"}],
+                "state": [{"feature": "favourite_kind"}],
                 "item": [{"feature": "item_id"}],
             },
         ),

@@ -86,7 +86,9 @@ def chosen_ports(port: int, page_port: int) -> tuple[int, int]:
         second = free_port(LOOPBACK, page_port)
     except PortError as error:
         raise PortError(
-            str(error).replace("another --port or --host", "another --page-port")
+            str(error)
+            .replace("another --port or --host", "another --page-port")
+            .replace("--port is", "--page-port is")
         ) from None
     while page_port == 0 and second == first:
         second = free_port(LOOPBACK, 0)

@@ -25,7 +25,7 @@ Visit = SimulatedVisit | HandVisit
 def simulated_controls(context: Context, about: dict[str, Any]) -> None:
     """Choose or draw a user, or enter one; a change begins another visit."""
     assert context.world is not None
-    st.session_state.setdefault("user", 0)
+    _keep("user", 0)
     left, middle, right = st.columns([2, 2, 3], vertical_alignment="bottom")
     left.number_input(
         "User number", 0, 2**31 - 1, key="user", help="Each number is another simulated user."
@@ -48,6 +48,12 @@ def simulated_controls(context: Context, about: dict[str, Any]) -> None:
         visit.epsilon = epsilon
 
 
+def _keep(key: str, first: Any) -> None:
+    """Hold what was entered while another page is open; Streamlit forgets it there."""
+    st.session_state.setdefault(key, st.session_state.get(f"kept-{key}", first))
+    st.session_state[f"kept-{key}"] = st.session_state[key]
+
+
 def _another() -> None:
     st.session_state["user"] = int(np.random.default_rng().integers(1_000_000))
     st.session_state.pop("entered", None)
@@ -58,11 +64,12 @@ def _exploration(about: dict[str, Any]) -> float:
     most = float(about["limits"]["max_epsilon"])
     if most <= 0:
         return 0.0
+    _keep("epsilon", 0.0)
     found = st.slider(
         "Exploration asked for (epsilon)",
         0.0,
         most,
-        0.0,
+        key="epsilon",
         step=0.05,
         help="Probability of a random item in each slot. From the next slate on.",
     )
@@ -127,7 +134,7 @@ def hand_controls(context: Context, about: dict[str, Any]) -> None:
     """Enter a user, and how many items there are to choose from."""
     spec, limits = FeatureSpec.from_json(about["features"]), about["limits"]
     st.info("Trained on own data: enter a user. The clicks are yours; nobody is simulated.")
-    st.session_state.setdefault("user", 0)
+    _keep("user", 0)
     start = draw(spec.user, 1, np.random.default_rng(st.session_state["user"]))[0]
     left, right = st.columns([3, 2])
     with left:

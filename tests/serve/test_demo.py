@@ -44,6 +44,7 @@ def test_ports_in_use(taken: int) -> None:
     line = told("random", "--port", "0", "--page-port", str(taken))
     assert f"cannot listen on 127.0.0.1:{taken}" in line
     assert "choose another --page-port" in line
+    assert told("random", "--port", "0", "--page-port", "70000").startswith("--page-port is 70000")
 
 
 def test_one_port_for_both() -> None:

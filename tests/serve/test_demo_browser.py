@@ -146,6 +146,10 @@ def test_recommend_click_and_the_other_pages(
     seen.heading("Slate of step 1")
     seen.press("Let the user choose")
     seen.heading("Slate of step 2")
+    seen.open("Judged from logs")
+    seen.heading("runs/mine against logged")
+    seen.open("Recommend")
+    seen.heading("Slate of step 2")  # the visit goes on
     seen.press("Let choose 10 times")
     seen.heading(re.compile("Slate of step 12|A user and"))
     seen.page.get_by_test_id("stVegaLiteChart").first.wait_for()

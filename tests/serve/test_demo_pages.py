@@ -40,6 +40,16 @@ def recommend_script() -> None:
     recommend(Context.read())
 
 
+def two_pages_script() -> None:
+    import streamlit as st
+
+    from serve.demonstrating.context import Context
+    from serve.demonstrating.page_offline import offline
+    from serve.demonstrating.page_recommend import recommend
+
+    (offline if st.session_state.get("elsewhere") else recommend)(Context.read())
+
+
 def offline_script() -> None:
     from serve.demonstrating.context import Context
     from serve.demonstrating.page_offline import offline
@@ -112,6 +122,22 @@ def test_exploration_that_is_asked_for_changes_the_next_slate(
     page.slider[0].set_value(0.5).run()
     press(page, "Let the user choose")
     assert metrics(page)["Slate's propensity"] != "100 %"
+
+
+def test_a_visit_goes_on_after_another_page_was_open(open_page: Any, evolution: Context) -> None:
+    page = open_page(two_pages_script, evolution)
+    press(page, "Draw another user")
+    page.slider[0].set_value(0.3).run()
+    press(page, "Let the user choose")
+    user = page.session_state["user"]
+    page.session_state["elsewhere"] = True
+    page.run()
+    assert not page.slider
+    page.session_state["elsewhere"] = False
+    page.run()
+    assert page.session_state["user"] == user
+    assert page.session_state["visit"].epsilon == 0.3
+    assert "Slate of step 1" in headings(page)
 
 
 def test_a_profile_is_entered(open_page: Any, evolution: Context) -> None:

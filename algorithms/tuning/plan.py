@@ -154,8 +154,11 @@ def make_plan(layers: Sequence[Layer]) -> Plan:
     tuned: list[Layer] = []
     space: dict[str, Any] = {}
     for source, data in layers:
-        section = data.get("tune")
+        if "tune" not in data:
+            continue
+        section = data["tune"]
         if section is None:
+            tuned, space = [], {}
             continue
         if not isinstance(section, dict):
             raise ConfigError(f"{source}: tune must hold keys and values")

@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 WORKERS ?= auto
 
-.PHONY: setup train test slow bench lint clean
+.PHONY: setup train test slow bench docs lint clean
 
 setup: $(READY)
 
@@ -36,6 +36,10 @@ slow: setup
 bench: setup
 	$(BIN)/pip install --quiet --group bench
 	$(BIN)/python -m benchmarks.run
+
+# The variable silences a notice about the successor of mkdocs.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: setup
 	$(BIN)/ruff check .

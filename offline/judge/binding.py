@@ -204,8 +204,10 @@ class _Collector:
             items = torch.cat([items, items.new_zeros(len(items), 1, items.shape[2])], dim=1)
             slates = torch.from_numpy(np.where(rows["slate"] < 0, items.shape[1] - 1, slates))
         self._put("inputs", self._inputs.of_slate(state, items, slates).numpy())
-        offered = rows["mask"].shape[1]
+        offered, luck = rows["mask"].shape[1], self._generator.get_state()
         for number, parts in enumerate(acting):
+            # By the same draws, so that two policies that act alike differ by nothing.
+            self._generator.set_state(luck)
             means: Array | None = None
             for index, wanted in parts:
                 found = self._inputs.of_target(

@@ -59,6 +59,7 @@ def measure(quick: bool) -> Numbers:
             "answers": sum(answered.values()),
             "one_by_one": answered.total() - sum(len(one.ids) for one in batched.replies),
             "failed": failed(replies),
+            "kinds": dict(Counter(single.tally()) + Counter(batched.tally())),
             "status": status,
             "shards": len(shards(folder / "state")),
             "torn": torn(folder / "state"),

@@ -55,9 +55,7 @@ def main(
         str, typer.Option(help="Pause that ends a session: a number and s, m, h or d.")
     ] = "30m",
     negatives: Annotated[int, typer.Option(help="Other items offered beside the taken one.")] = 19,
-    pool: Annotated[
-        str, typer.Option(help="They had come up by `then`, or `ever` do.")
-    ] = "then",
+    pool: Annotated[str, typer.Option(help="They had come up by `then`, or `ever` do.")] = "then",
     drop_unknown: Annotated[
         bool, typer.Option("--drop-unknown", help="Leave out interactions with unknown items.")
     ] = False,

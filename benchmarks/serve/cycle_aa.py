@@ -48,7 +48,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def main(
     tries: Annotated[int, typer.Option(help="Of each kind.")] = 50,
-    sessions: Annotated[int, typer.Option(help="Of a log.")] = 2000,
+    sessions: Annotated[int, typer.Option(help="Of a log.")] = 4000,
     truth: Annotated[int, typer.Option(help="Users that decide which is better.")] = TRUTH_USERS,
 ) -> None:
     """Print a line of JSON."""

@@ -7,14 +7,55 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 
-class TrainingProgress:
-    """A live line on a terminal, ten plain lines elsewhere. Use it as a context.
+class LiveLines:
+    """Live lines on a terminal, plain lines elsewhere. Use it as a context.
 
     Rich respects NO_COLOR and TERM=dumb.
     """
+
+    def __init__(self, time: ProgressColumn, console: Console | None = None) -> None:
+        """Show nothing yet.
+
+        Args:
+            time: the last column.
+            console: standard error if not given.
+        """
+        self._console = console or Console(stderr=True)
+        self._live = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[numbers]}", markup=False),
+            time,
+            console=self._console,
+            disable=not self._live,
+            transient=True,
+        )
+
+    def __enter__(self) -> Self:
+        """Start the live lines."""
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the live lines away."""
+        self._bar.stop()
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class TrainingProgress(LiveLines):
+    """A live line on a terminal, ten plain lines elsewhere."""
 
     def __init__(
         self,
@@ -37,33 +78,9 @@ class TrainingProgress:
             digits: of that number after its point.
         """
         self._unit, self._label, self._digits = unit, label, digits
-        self._budget, self._console = budget, console or Console(stderr=True)
-        self._shown = 10 * done // budget
-        self._live = self._console.is_terminal and not self._console.is_dumb_terminal
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[numbers]}"),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._live,
-            transient=True,
-        )
+        super().__init__(TimeRemainingColumn(), console)
+        self._budget, self._shown = budget, 10 * done // budget
         self._task = self._bar.add_task("training", total=budget, completed=done, numbers="")
-
-    def __enter__(self) -> Self:
-        """Start the live line."""
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Take the live line away."""
-        self._bar.stop()
 
     def update(self, steps: int, speed: float, mean_return: float) -> None:
         """Show where the run is.
@@ -85,7 +102,3 @@ class TrainingProgress:
             left = max(0, self._budget - steps) / speed if speed > 0 else math.inf
             ending = f", {left:.0f} s left" if math.isfinite(left) else ""
             self.say(f"{numbers}{ending}")
-
-    def say(self, line: str) -> None:
-        """A line that stays."""
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)

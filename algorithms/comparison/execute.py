@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TaskID, TimeElapsedColumn
 
 from algorithms.comparison.plan import Job
 from algorithms.comparison.runs import Ended, perform
 from algorithms.metrics import STEPS, last_row
+from algorithms.progress import LiveLines
 from algorithms.training import Stop
 
 _POLL_SECONDS = 0.5
 
 
-class ComparisonProgress:
-    """A live line for all runs and one for each that plays; plain lines without a terminal.
-
-    Use it as a context.
-    """
+class ComparisonProgress(LiveLines):
+    """A live line for all runs and one for each that plays; plain lines without a terminal."""
 
     def __init__(self, folder: Path, total: int, kept: int, console: Console | None = None) -> None:
         """Show nothing yet.
@@ -34,35 +31,15 @@ class ComparisonProgress:
             console: standard error if not given.
         """
         self._folder, self._total, self._ended = folder, total, kept
-        self._console = console or Console(stderr=True)
-        self._live = self._console.is_terminal and not self._console.is_dumb_terminal
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[numbers]}", markup=False),
-            TimeElapsedColumn(),
-            console=self._console,
-            disable=not self._live,
-            transient=True,
-        )
+        super().__init__(TimeElapsedColumn(), console)
         self._all = self._bar.add_task("all runs", total=total, completed=kept, numbers="")
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         """Start the live lines."""
         if self._ended:
-            self._say(f"{self._ended} of {self._total} runs are kept")
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Take the live lines away."""
-        self._bar.stop()
+            self.say(f"{self._ended} of {self._total} runs are kept")
+        return super().__enter__()
 
     def start(self, job: Job) -> None:
         """A run has been handed to a process."""
@@ -90,12 +67,9 @@ class ComparisonProgress:
         if ended.status == "finished":
             self._ended += 1
             self._bar.advance(self._all)
-            self._say(f"{job.name} is finished, {self._ended} of {self._total}")
+            self.say(f"{job.name} is finished, {self._ended} of {self._total}")
         elif ended.status == "failed":
-            self._say(f"{job.name} failed: {ended.message}")
-
-    def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self.say(f"{job.name} failed: {ended.message}")
 
 
 def run_all(

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TaskID, TimeElapsedColumn
 
 from algorithms.metrics import STEPS, last_row
+from algorithms.progress import LiveLines
 from algorithms.tuning.trials import Trial, Trials, best_of
 
 _LOOK_EVERY = 0.5
 
 
-class TuningProgress:
-    """A live line for all trials and one for each that plays; plain lines without a terminal.
-
-    Use it as a context.
-    """
+class TuningProgress(LiveLines):
+    """A live line for all trials and one for each that plays; plain lines without a terminal."""
 
     def __init__(self, total: int, done: int, budget: int, console: Console | None = None) -> None:
         """Show nothing yet.
@@ -31,17 +28,7 @@ class TuningProgress:
             console: standard error if not given.
         """
         self._total, self._kept, self._budget = total, done, budget
-        self._console = console or Console(stderr=True)
-        self._live = self._console.is_terminal and not self._console.is_dumb_terminal
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[numbers]}", markup=False),
-            TimeElapsedColumn(),
-            console=self._console,
-            disable=not self._live,
-            transient=True,
-        )
+        super().__init__(TimeElapsedColumn(), console)
         self._all = self._bar.add_task("all trials", total=total, completed=done, numbers="")
         self._tasks: dict[int, TaskID] = {}
         self._looked = 0.0
@@ -49,18 +36,8 @@ class TuningProgress:
     def __enter__(self) -> Self:
         """Start the live lines."""
         if self._kept:
-            self._say(f"{self._kept} of {self._total} trials are kept")
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Take the live lines away."""
-        self._bar.stop()
+            self.say(f"{self._kept} of {self._total} trials are kept")
+        return super().__enter__()
 
     def look(self, trials: Trials) -> None:
         """Read how far the trials are that play."""
@@ -92,10 +69,7 @@ class TuningProgress:
         best = best_of(trials.numbered)
         line = f"trial {trial.number} {ending(trial)}"
         line += f"; best so far: trial {best.number}, {best.readings[-1].mean:.1f}" if best else ""
-        self._say(f"{line} ({len(trials.done)} of {self._total})")
-
-    def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.say(f"{line} ({len(trials.done)} of {self._total})")
 
 
 def ending(trial: Trial) -> str:

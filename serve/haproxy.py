@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -146,6 +147,8 @@ def main(words: Sequence[str]) -> None:
     if "-f" in arguments:
         path = Path(arguments[arguments.index("-f") + 1])
         path.write_text(amended(path.read_text(), wanted))
+    # A terminal's Ctrl-C goes to all processes, and would end HAProxy with requests in flight.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.execv(binary, [binary, *arguments])
 
 

@@ -107,6 +107,9 @@ def test_the_command_amends_and_becomes_haproxy(tmp_path: Path) -> None:
     found = subprocess.run(words, capture_output=True, text=True)
     assert found.stdout.split() == ["-db", "-f", str(tmp_path / "haproxy.cfg")]
     assert (tmp_path / "haproxy.cfg").read_text() == amended(RAYS, wanted)
+    words[words.index("/bin/echo")] = "/bin/sh"
+    said = subprocess.run([*words[:5], "-c", "kill -INT $$; echo alive"], capture_output=True)
+    assert said.stdout == b"alive\n"  # a terminal's Ctrl-C reaches it too
     (tmp_path / "stopping").touch()
     assert subprocess.run(words, capture_output=True).returncode == 1
 

@@ -14,17 +14,20 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from ray import serve
 from ray.serve import Application
-from ray.serve.config import AutoscalingConfig, BackpressureConfig
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureConfig
 from ray.serve.schema import LoggingConfig
 
 from algorithms.layers import validated
 from serve.cluster import LOOPBACK
 from serve.metrics import make_metrics
 from serve.replica import Replica
+from serve.scaling import IN_FLIGHT, KeepInFlight
 from serve.settings import Settings, load_settings
 from serve.state import prepare
 
 NAME = "recsim"
+_INTERVAL = 5.0
+"""Seconds between two looks at the load; replicas are added after two that find much."""
 
 
 class BuildArguments(BaseModel):
@@ -61,6 +64,10 @@ class Endpoint:
             stay_local()
         torch.set_num_threads(1)
         self._replica = Replica(Path(state), Settings(**settings), make_metrics())
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What Ray Serve asks for to decide how many replicas there are."""
+        return {IN_FLIGHT: self._replica.places.mean()}
 
     def __serve_build_asgi_app__(self) -> Any:
         """What Ray Serve sends requests to."""
@@ -113,7 +120,13 @@ def application(state: Path, settings: Settings, *, local: bool = False) -> Appl
             "autoscaling_config": AutoscalingConfig(
                 min_replicas=replicas.number,
                 max_replicas=replicas.most,
-                target_ongoing_requests=replicas.target_requests,
+                policy=AutoscalingPolicy(
+                    policy_function=KeepInFlight,
+                    policy_kwargs={"target": replicas.target_requests},
+                ),
+                metrics_interval_s=_INTERVAL,
+                look_back_period_s=2 * _INTERVAL,
+                upscale_delay_s=2 * _INTERVAL,
             )
         }
     deployment: Any = Endpoint

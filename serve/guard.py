@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from serve.metrics import Metrics
 from serve.problem import Refused
+from serve.scaling import Places
 from serve.settings import Limits
 from serve.watching.access import AccessLog
 
@@ -36,12 +37,13 @@ class Guard:
         api_key: str | None,
         metrics: Metrics,
         access: AccessLog | None = None,
+        places: Places | None = None,
     ) -> None:
         """Stand before an app."""
         self._app, self._limits, self._metrics, self._access = app, limits, metrics, access
         self._key = None if api_key is None else api_key.encode()
-        self._in_flight = 0
-        metrics.sample("recsim_in_flight", of=lambda: float(self._in_flight))
+        self._places = Places() if places is None else places
+        metrics.sample("recsim_in_flight", of=lambda: float(self._places.count))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on or refuse."""
@@ -51,21 +53,21 @@ class Guard:
         if not self._allowed(scope):
             await self._refuse(scope, send, 401, "X-API-Key is missing or wrong; send the key")
             return
-        if self._in_flight >= self._limits.max_in_flight:
+        if self._places.count >= self._limits.max_in_flight:
             sentence = (
-                f"{self._in_flight} requests are being answered, as many as are allowed; "
+                f"{self._places.count} requests are being answered, as many as are allowed; "
                 "try again soon"
             )
             await self._refuse(scope, send, 503, sentence, self._limits.retry_after)
             return
-        self._in_flight += 1
+        self._places.change(1)
         try:
             # An answer is made without a pause, so that those who came meanwhile would be
             # counted one by one, and never be too many: first let all of them be counted.
             await asyncio.sleep(0)
             await self._app(scope, receive, send)
         finally:
-            self._in_flight -= 1
+            self._places.change(-1)
 
     def _allowed(self, scope: Scope) -> bool:
         if self._key is None:

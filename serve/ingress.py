@@ -24,6 +24,7 @@ from serve.live import describe
 from serve.metrics import Metrics
 from serve.openapi import described
 from serve.problem import Refused
+from serve.scaling import Places
 from serve.schemas import (
     Accepted,
     Answer,
@@ -60,6 +61,7 @@ def make_app(
     start: Callable[[], None] | None = None,
     stop: Callable[[], None] | None = None,
     access: AccessLog | None = None,
+    places: Places | None = None,
 ) -> FastAPI:
     """The endpoint.
 
@@ -70,6 +72,7 @@ def make_app(
         start: called when the app begins to serve.
         stop: called when it has ended.
         access: notes answers, or those that went wrong.
+        places: counts the requests that are held.
     """
 
     @asynccontextmanager
@@ -85,7 +88,14 @@ def make_app(
         engine.header.spec, limits, catalogue=engine.settings.catalogue is not None
     )
     app = FastAPI(title="rllib-recsim", version="1", lifespan=lifespan, redoc_url=None)
-    app.add_middleware(Guard, limits=limits, api_key=api_key, metrics=engine.metrics, access=access)
+    app.add_middleware(
+        Guard,
+        limits=limits,
+        api_key=api_key,
+        metrics=engine.metrics,
+        access=access,
+        places=places,
+    )
     _handle_errors(app, engine.metrics, access)
     _add_posts(app, Routes(engine, keys, schemas, access))
     _add_gets(app, engine)

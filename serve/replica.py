@@ -25,6 +25,7 @@ from serve.keys import Keys
 from serve.live import POINTER, DeployError, load_live, read_pointer
 from serve.metrics import Metrics
 from serve.safe import load_safe
+from serve.scaling import Places
 from serve.settings import Settings, load_settings
 from serve.state import KEYS, LOG, REPORTS, read_serving_header
 from serve.watching.access import FOLDER as ACCESS
@@ -73,6 +74,7 @@ class Replica:
 
     Attributes:
         engine: answers.
+        places: counts the requests that are held.
     """
 
     def __init__(self, state: Path, settings: Settings, metrics: Metrics | None = None) -> None:
@@ -82,6 +84,7 @@ class Replica:
             ConfigError, DeployError, KeyFault, LogError: something cannot be used.
         """
         self._state, self._settings = state, settings
+        self.places = Places()
         self._header: Header = read_serving_header(state)
         self._keys, self._api_key = Keys.find(state / KEYS), api_key(settings)
         self._catalogue = self._read_catalogue()
@@ -125,6 +128,7 @@ class Replica:
             start=self.start,
             stop=self.stop,
             access=self._access,
+            places=self.places,
         )
 
     def start(self) -> None:

@@ -96,14 +96,15 @@ class ReplicaSection(Section):
     Attributes:
         number: of them, or the fewest where `most` is given.
         most: up to which they are added under load; null for a fixed number.
-        target_requests: in flight in each, which more of them are added to keep.
+        target_requests: in flight in each, on average over time, which more of them are
+            added to keep; 2 is about three quarters of what a replica can do.
         max_queued: requests that wait for a replica before 503; -1 for no limit.
         cpus: that Ray sets aside for each.
     """
 
     number: int = Field(1, ge=1)
     most: int | None = Field(None, ge=1)
-    target_requests: float = Field(4.0, gt=0)
+    target_requests: float = Field(2.0, gt=0)
     max_queued: int = Field(128, ge=-1)
     cpus: float = Field(1.0, ge=0)
 

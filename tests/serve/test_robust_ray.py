@@ -95,11 +95,6 @@ def test_items_are_replaced_while_serving(two: tuple[Server, Path], header: Head
     assert all(shown() == {"new"} for _ in range(10))  # what cannot be used changes nothing
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=TimeoutError,
-    reason="Ray samples what is in flight between answers, when little is: no replica is added",
-)
 def test_replicas_are_added_under_load(tmp_path: Path) -> None:
     options = ["--set", "replicas.most=2", "--set", "replicas.target_requests=1"]
     with ours(tmp_path, *options) as server:

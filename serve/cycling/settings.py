@@ -162,8 +162,8 @@ def load_settings(file: Path | None = None, overrides: Sequence[str] = ()) -> Cy
     Raises:
         ConfigError: anything is wrong with any of it.
     """
-    own = packaged_layer("cycle")
-    assert own is not None, "configs/cycle.yaml is part of the package"
+    own = packaged_layer("serve/cycle")
+    assert own is not None, "configs/serve/cycle.yaml is part of the package"
     layers: list[Layer] = [own]
     if file is not None:
         layers.append(read_layer(file))

@@ -83,7 +83,9 @@ def _notes(measured: Mapping[str, Any]) -> str:
         machines.setdefault(where, []).append(entry["date"])
     lines = [f"Measured {_span(dates)} on {where}." for where, dates in machines.items()]
     if any(entry["other_load"] >= SHARED for entry in measured.values()):
-        lines.append("* Something else kept the machine busy meanwhile.".replace("*", r"\*"))
+        lines.append(
+            r"\* Something else kept the machine busy, or servers that the benchmark had started."
+        )
     return "\n".join(lines)
 
 

@@ -76,7 +76,7 @@ def _join(folder: Path) -> dict[str, Any]:
     if found.returncode:
         raise RuntimeError(f"the log cannot be joined: {found.stderr[-500:]}")
     said: dict[str, Any] = json.loads(found.stdout.splitlines()[-1])
-    return said
+    return {key: value for key, value in said.items() if key != "log"}  # where it lay
 
 
 def _in_words(numbers: Numbers) -> str:

@@ -27,7 +27,8 @@ class ValueSettings(Settings):
         replay_capacity: steps kept (`replay`).
         replay_ratio: rows learned from for each step sampled (`replay`).
         learning_starts: steps sampled before learning begins (`replay`).
-        target_update_steps: steps sampled between copies to the target network (`replay`).
+        target_update_steps: steps sampled between copies to the target network, which are
+            made after whole fragments (`replay`).
     """
 
     learning: Literal["fresh", "replay"] = "fresh"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,20 @@ def test_blocks_of_commands_are_tagged(page: Path) -> None:
     for block in blocks(page.read_text(), name_of(page)):
         if any(line.startswith(("python -m ", "pip ")) for line in block.lines):
             assert block.language in SHELL, f"{page}:{block.line} is not tagged ```sh"
+
+
+def test_no_chapter_writes_where_another_has_written() -> None:
+    """A reader goes through them in one folder, and a run folder is never written over."""
+    chapters = [page for page in pages() if name_of(page).startswith("docs/learn/")]
+    taken: dict[str, str] = {}
+    for page in chapters:
+        for command in mentioned(page.read_text(), name_of(page)):
+            words = command.text.split()
+            for flag, place in pairwise(words):
+                if flag == "--out":
+                    assert place not in taken, f"{command.where}: {place}, as {taken[place]}"
+                    taken[place] = command.where
+    assert len(taken) > 20
 
 
 @pytest.mark.parametrize(

@@ -141,19 +141,18 @@ def hand_controls(context: Context, about: dict[str, Any]) -> None:
         values = _editor(list(spec.user), start, f"user-{st.session_state['user']}")
     with right:
         trained = int(about["arms"][0]["slate_size"])
-        size = int(st.number_input("Items in a slate", 1, min(10, limits["max_slate"]), trained))
+        largest = min(max(10, trained), limits["max_slate"])
+        size = int(st.number_input("Items in a slate", 1, largest, min(trained, largest)))
         count = 0
         if not context.catalogue:
             most = min(200, limits["max_candidates"])
-            count = int(st.number_input("Candidates, drawn at random", size, most, max(size, 20)))
+            start_count = min(most, max(size, 20))
+            count = int(st.number_input("Candidates, drawn at random", size, most, start_count))
         epsilon = _exploration(about)
         st.button("Draw another user", on_click=_another, width="stretch")
     key = (context.url, _given(list(spec.user), values), size, count)
     if st.session_state.get("visited") != key:
-        user = {
-            name: list(row) if len(row) > 1 else row[0]
-            for name, row in _given(list(spec.user), values)
-        }
+        user = _user(spec, values)
         _begin(
             key,
             lambda: HandVisit(
@@ -178,7 +177,8 @@ def _user(spec: FeatureSpec, values: Any) -> dict[str, Any]:
 
 def _begin(key: Any, make: Callable[[], Visit]) -> None:
     """Another visit, with its first slate."""
-    st.session_state.pop("visit", None)
+    for name in ("visit", "visited"):  # else going back to the user before would find neither
+        st.session_state.pop(name, None)
     try:
         visit = make()
         visit.ask()

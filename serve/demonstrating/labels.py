@@ -34,7 +34,10 @@ def amount(value: float) -> str:
 
 def percent(share: float) -> str:
     """A probability: 25 %, 3.1 %, 0.02 %; 100 % is said of 1 alone."""
-    digits = f"{100 * share:.2g}" if share < 0.995 else f"{100 * share:.4g}"
+    digits = f"{100 * share:.2g}"
+    if share >= 0.995:
+        near = 100 * share if share >= 1 else min(100 * share, 99.99)
+        digits = f"{near:.4g}"
     return f"{digits} %"
 
 

@@ -103,7 +103,14 @@ def test_amounts(value: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.25, "25 %"), (1, "100 %"), (0.0002, "0.02 %"), (0.9987, "99.87 %"), (0, "0 %")],
+    [
+        (0.25, "25 %"),
+        (1, "100 %"),
+        (0.0002, "0.02 %"),
+        (0.9987, "99.87 %"),
+        (0.999999, "99.99 %"),
+        (0, "0 %"),
+    ],
 )
 def test_shares(value: float, text: str) -> None:
     assert percent(value) == text

@@ -14,7 +14,9 @@ from streamlit.testing.v1 import AppTest
 from algorithms.policy import Policy
 from serve.demonstrating import page_live
 from serve.demonstrating.context import VARIABLE, Context
+from serve.demonstrating.visits import SimulatedVisit
 from serve.settings import Settings
+from serve.simulating.client import EndpointError
 from serve.watching.scraping import ADDRESSES
 from tests.serve.demonstrated import EVOLUTION, SWEETS, demo_of, greedy
 from tests.serve.test_demo_labels import FIGURES, JUDGED
@@ -174,6 +176,36 @@ def test_own_data_has_users_by_hand(open_page: Any, tmp_path: Path, policy: Poli
         assert metrics(page)["Click rate"] == "50 %"
         press(page, "Draw another user")
         assert "Slate of step 0" in headings(page)
+
+
+def test_a_user_whose_slate_fails_leaves_the_way_back_open(
+    open_page: Any, evolution: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = SimulatedVisit.ask
+
+    def fails_for_one(self: SimulatedVisit) -> None:
+        if self._name == "demo-1":
+            raise EndpointError("the endpoint is busy")
+        asked(self)
+
+    monkeypatch.setattr(SimulatedVisit, "ask", fails_for_one)
+    page = open_page(recommend_script, evolution)
+    page.number_input(key="user").set_value(1).run()
+    assert "The endpoint is busy." in [str(one.value) for one in page.error]
+    assert "Slate of step 0" not in headings(page)
+    page.number_input(key="user").set_value(0).run()
+    assert "Slate of step 0" in headings(page)
+
+
+def test_own_data_may_have_categories_of_one_value_and_long_slates(
+    open_page: Any, tmp_path: Path
+) -> None:
+    world = {"name": "boredom", "age_groups": 1, "num_candidates": 20, "slate_size": 12}
+    with demo_of(tmp_path / "own", greedy(world), None) as context:
+        page = open_page(recommend_script, context)
+        assert not page.error
+        assert "Slate of step 0" in headings(page)
+        assert page.session_state["visit"].user["age_group"].shape == (1,)
 
 
 def test_items_of_the_endpoints_catalogue(open_page: Any, tmp_path: Path, policy: Policy) -> None:

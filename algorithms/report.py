@@ -44,9 +44,14 @@ def main(
         check(folder, users)
         try:
             page = make(runs, users)
-            write(page, folder)
         except KeyboardInterrupt:
             fail("Stopped; nothing was written", INTERRUPTED)
+        except OSError as error:
+            fail(f"cannot read the runs: {error.strerror or sentence(error)}", FAILED)
+        try:
+            write(page, folder)
+        except KeyboardInterrupt:
+            fail(f"Stopped while writing; give the command again for a whole {folder}", INTERRUPTED)
         except OSError as error:
             fail(
                 f"cannot write the report to {folder}: {error.strerror or sentence(error)}", FAILED

@@ -251,6 +251,22 @@ def test_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (tmp_path / "report.html").read_text() == "page"
 
 
+@pytest.mark.parametrize(
+    ("during", "said"),
+    [("make", "Stopped; nothing was written\n"), ("write", "Stopped while writing; give the ")],
+)
+def test_ctrl_c_says_what_is_there(
+    during: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> Report:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("algorithms.report.make", lambda *_: Report("page", []))
+    monkeypatch.setattr(f"algorithms.report.{during}", stopped)
+    found = call(tmp_path, "--out", tmp_path / "out")
+    assert found.exit_code == 130 and found.stderr.startswith(said)
+
+
 def test_help_names_the_options() -> None:
     assert main.__doc__ is not None and "learning curves" in main.__doc__
     assert "--users" in call("--help").output

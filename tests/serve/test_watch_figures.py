@@ -173,6 +173,25 @@ def test_every_figure_is_documented_and_alarms_name_only_these() -> None:
             assert used <= suffixes[name], f"{rule['alert']}: {used}"
 
 
+def test_alarms_do_without_a_counters_first_event() -> None:
+    """A counter has no series before it: a sum of none is nothing, and not 0."""
+    groups = yaml.safe_load((ROOT / "docs" / "alerts.yml").read_text())["groups"]
+    rules = {rule["alert"]: rule["expr"] for group in groups for rule in group["rules"]}
+    for alert, none in (
+        ("RecsimNoFeedback", "(sum(increase(ray_recsim_responses_total[1h])) or vector(0)) == 0"),
+        ("RecsimClicksFell", "(sum(rate(ray_recsim_clicked_total[1h])) or vector(0)) /"),
+    ):
+        assert none in rules[alert]
+    for alert, first in (
+        ("RecsimLogFailing", r"sum\((ray_recsim_log_lost_total) unless \1 offset 5m\) > 0"),
+        (
+            "RecsimDeploymentRefused",
+            r"sum\((ray_recsim_deployments_total\S+) unless \1 offset 10m\) > 0",
+        ),
+    ):
+        assert re.search(first, rules[alert])
+
+
 def test_a_queue_of_none_is_refused_before_ray_does() -> None:
     with pytest.raises(ConfigError, match=r"replicas.max_queued is 0; .*at least 1, or -1"):
         load_settings(None, ["replicas.max_queued=0"])

@@ -59,7 +59,7 @@ def main(
         check_settings(settings)
         period = None if every is None else duration(every)
         end = None if until is None or until == "now" else moment(until)
-        check_flags(every, end, dry_run)
+        check_flags(period, end, dry_run)
         read_serving_header(state)
         with alone(state):
             if period is None:
@@ -68,12 +68,14 @@ def main(
                 repeat(state, settings, period, as_json)
 
 
-def check_flags(every: str | None, end: float | None, dry_run: bool) -> None:
-    """Refuse flags that mean nothing together.
+def check_flags(every: float | None, end: float | None, dry_run: bool) -> None:
+    """Refuse flags that mean nothing, alone or together.
 
     Raises:
         ValueError: says which.
     """
+    if every == 0:
+        raise ValueError("--every leaves no time between passes; give more than 0, such as 6h")
     if every is not None and end is not None:
         raise ValueError("--every joins up to the moment of each pass; leave --until out")
     if every is not None and dry_run:

@@ -110,7 +110,7 @@ def figures(found: Judgement) -> Judged:
 
 
 def count(log: SomeSessions) -> int:
-    """Sessions with an end."""
+    """Sessions that ended or, open still, were cut."""
     columns = ("policy_version", "terminated", "truncated")
     ended = 0
     for rows in log.sessions(columns=columns):

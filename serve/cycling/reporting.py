@@ -95,9 +95,9 @@ def _training(found: Plain) -> Iterator[str]:
     if trained is not None and trained["fault"] is None:
         begun = "fresh weights" if trained["init"] is None else f"the weights of {trained['init']}"
         yield (
-            f"{name(found.get('policy'))}: {trained['algorithm']} from {trained['rows']:,} rows of "
-            f"{trained['logs']} passes, {trained['updates']:,} updates, seed {trained['seed']}, "
-            f"beginning with {begun}."
+            f"{name(found.get('policy')) or 'A candidate'}: {trained['algorithm']} "
+            f"from {trained['rows']:,} rows of {trained['logs']} passes, "
+            f"{trained['updates']:,} updates, seed {trained['seed']}, beginning with {begun}."
         )
     decision = found["decision"]
     yield f"{capital(decision['fate'])}: {decision['why']}."

@@ -40,8 +40,8 @@ class JoinSection(Section):
     @field_validator("window", "session_gap")
     @classmethod
     def _is_time(cls, text: str | None) -> str | None:
-        if text is not None:
-            duration(text)
+        if text is not None and not duration(text):
+            raise ValueError("give more than no time, such as 30m")
         return text
 
 

@@ -302,6 +302,15 @@ def test_a_dry_run_deploys_nothing_and_is_no_pass(state: Path) -> None:
     assert found["pass"] == 1 and found["joined_rows"]["sessions"]["written"] == 150
 
 
+def test_open_sessions_judge_with_what_they_have_earned(state: Path) -> None:
+    over = do_pass(state, dry_run=True)
+    now = passing.Pass(state, small(), None, True).run()
+    written = now["joined_rows"]["sessions"]
+    assert written["truncated"] == written["written"] == 150  # none is over yet
+    assert now["judged"]["sessions"] == over["judged"]["sessions"] > 0
+    assert now["judged"]["difference"] is not None
+
+
 def test_broken_candidates_are_never_deployed(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save = training.save_exploring
 
@@ -315,6 +324,7 @@ def test_broken_candidates_are_never_deployed(state: Path, monkeypatch: pytest.M
         patch.setattr(training, "save_exploring", ruined)
         found = do_pass(state, *NEAR, BETTER)
     assert "non-finite weights" in found["decision"]["why"] and generation(state) == 1
+    assert "\nA candidate: slateq from " in report_of(state, 1)
     with endpoint(state) as app:
         visit(app, 60, 2)
     monkeypatch.setattr(training, "train", raising(LearningError("the loss is no number")))
@@ -406,6 +416,7 @@ def test_mistakes_end_in_a_sentence(state: Path, tmp_path: Path) -> None:
         ([str(tmp_path / "none")], "holds no endpoint; begin one with"),
         ([str(state), "--set", "judge.bond=1"], "unknown key 'judge.bond'"),
         ([str(state), "--every", "soon"], "'soon' is no duration"),
+        ([str(state), "--every", "0s"], "--every leaves no time between passes"),
         ([str(state), "--every", "6h", "--dry-run"], "leave --every out"),
         ([str(state), "--every", "6h", "--until", "5"], "leave --until out"),
         ([str(state), "--config", "none.yaml"], "cannot read the config none.yaml"),

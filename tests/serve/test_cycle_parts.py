@@ -372,6 +372,7 @@ def test_one_pass_at_a_time_and_a_killed_one_holds_nobody_up(tmp_path: Path) -> 
         ("canary.share=1.5", "canary.share is 1.5"),
         ("holdout=0", "holdout is 0"),
         ("join.window=tomorrow", "'tomorrow' is no duration"),
+        ("join.session_gap=0m", "join.session_gap is 0m; give more than no time"),
         ("join.window=24h", "learn_from 3; windows overlap"),
         ("keep=2", "raise keep to 5"),
         ("learner=slate", "learner is 'slate'; did you mean 'slateq'?"),

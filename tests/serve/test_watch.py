@@ -34,7 +34,7 @@ def test_values_on_an_edge_are_in_the_bin_above() -> None:
 
 
 def test_stability_index_by_hand() -> None:
-    # 39.5 + 0.5 of 80 + 1 ... shares 1/2 and 1/2 against 1/4 and 3/4:
+    # 9.5 + 0.5 of 20, and 4.5 + 0.5 of 20: shares 1/2 and 1/2 against 1/4 and 3/4:
     # (1/2 - 1/4) ln 2 + (1/2 - 3/4) ln (2/3) = 0.25 ln 3.
     counts, baseline = np.array([[9.5, 9.5, 0.0]]), np.array([[4.5, 14.5, 0.0]])
     assert psi(counts, baseline, np.array([2]))[0] == pytest.approx(0.25 * math.log(3))

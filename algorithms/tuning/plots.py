@@ -113,7 +113,7 @@ def _setting(axes: Axes, plan: Plan, each: Dimension, trials: Sequence[Trial], b
     for _, marker, colour, some in _kinds(trials, best):
         values = [settings_of(plan, trial)[each.key] for trial in some]
         y = [trial.readings[-1].mean for trial in some]
-        x = [places.get(json.dumps(v), -1) if places else v for v in values]
+        x = [places.get(str(each.place(v)), -1) if places else v for v in values]
         shown = [(a, b) for a, b in zip(x, y, strict=True) if a is not None]
         size = 130 if marker == "*" else 30
         axes.scatter([a for a, _ in shown], [b for _, b in shown], size, colour, marker=marker)

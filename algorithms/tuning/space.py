@@ -66,7 +66,9 @@ class Dimension:
         """Where a value of the config stands; `None` outside."""
         found = self.searched
         if found.choices is not None:
-            return json.dumps(value) if value in map(_plain, found.choices) else None
+            # As the choice is written: 1.0 of a config stands where a list has 1.
+            same = (each for each in found.choices if _plain(each) == value)
+            return next(map(json.dumps, same), None)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         assert found.low is not None and found.high is not None

@@ -37,6 +37,9 @@ def test_a_value_has_a_place_inside_and_none_outside() -> None:
     assert EPOCHS.place(2) == 2
     assert HIDDEN.place([64, 64]) == "[64, 64]"
     assert HIDDEN.place([32]) is None
+    # A choice is named as it is written, whatever number the config makes of it.
+    alpha = Dimension("linucb.alpha", Searched(choices=(1, 2)))
+    assert (alpha.place(1.0), alpha.place(1.5)) == ("1", None)
 
 
 def test_a_space_may_be_nested_or_dotted() -> None:

@@ -91,7 +91,10 @@ def reopen(folder: Path, name: str | None, trials: int | None) -> tuple[Plan, in
                 f"--trials is {trials}, but {folder} is a search of {total} trials; give as "
                 "many or more"
             )
-        set_trials(folder, plan.config.algorithm, trials)
+        try:
+            set_trials(folder, plan.config.algorithm, trials)
+        except OSError as error:
+            raise ValueError(f"cannot write to {folder}: {error.strerror}; mend that") from None
     return plan, trials or total
 
 

@@ -177,6 +177,7 @@ def make_plan(layers: Sequence[Layer]) -> Plan:
     dimensions = read_space(
         tuned or layers, config.algorithm, space, lambda layer: parse([*rest, layer])
     )
+    _check_users(config, dimensions)
     return Plan(rest, config, checked, dimensions)
 
 
@@ -194,6 +195,16 @@ def _check_first(config: RunConfig, section: TuneSection) -> None:
             f"tune.first_reading is {first}, beyond the budget of {budget} steps; lower it, or "
             "raise train.env_steps"
         )
+
+
+def _check_users(config: RunConfig, space: Sequence[Dimension]) -> None:
+    """Numbers within a range, other than its ends and choices, were not tried on the config."""
+    for each in space:
+        if each.key == "train.users" and each.searched.choices is None and config.workers > 1:
+            raise ConfigError(
+                f"tune.space cannot hold a range of train.users, which {config.workers} workers "
+                "cannot always share equally; give choices that they can, or set workers to 0"
+            )
 
 
 def as_plain(plan: Plan) -> Plain:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import traceback
@@ -51,11 +52,12 @@ def open_training(config: RunConfig, path: Path) -> Training:
     quiet()
     checkpoint = None
     if path.exists():
-        try:
+        with contextlib.suppress(RunError):
             run = read_run(path)
-            checkpoint = run.latest()
-        except RunError:
-            # It ended before its first checkpoint, or every one is damaged.
+            checkpoint = run.latest() if run.config.to_plain() == config.to_plain() else None
+        if checkpoint is None:
+            # It ended before its first checkpoint, every one is damaged, or it is the run of
+            # another trial, whose file the user has removed.
             shutil.rmtree(path)
     if checkpoint is None:
         run = create_run(config, path)

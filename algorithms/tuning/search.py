@@ -41,6 +41,10 @@ class Sparing(AsyncHyperBandScheduler):
         action = super().on_trial_result(tune_controller, trial, result)
         return TrialScheduler.CONTINUE if trial.config["number"] == 0 else str(action)
 
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Forget it: Ray's own would count its last reading at earlier ones that it skipped."""
+        self._trial_info.pop(trial.trial_id, None)
+
 
 def scheduler(plan: Plan, trials: Trials) -> Any:
     """What stops trials early, told of all readings so far."""

@@ -139,7 +139,7 @@ class Trials:
                 trial = _trial(json.loads(path.read_text(encoding="utf-8")))
             except (OSError, ValueError, TypeError, KeyError):
                 raise RunError(
-                    f"{path} is damaged; remove it to play that trial again, and --resume"
+                    f"{path} is damaged; remove it and --resume, which plays another trial instead"
                 ) from None
             found.all[trial.number] = trial
         return found

@@ -74,6 +74,12 @@ def test_a_folder_is_continued_as_it_began(folder: Path) -> None:
     assert "is there already" in refused("linucb", "--out", str(folder))
 
 
+def test_more_trials_than_can_be_written_down_is_one_sentence(folder: Path) -> None:
+    (folder / ".search.json.partial").mkdir()
+    said = refused("--resume", str(folder), "--trials", "4")
+    assert said.startswith(f"cannot write to {folder}")
+
+
 def test_two_searches_do_not_share_a_folder(folder: Path) -> None:
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

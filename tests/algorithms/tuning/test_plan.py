@@ -151,3 +151,15 @@ def test_a_first_reading_without_stopping_does_nothing(plan: Callable[..., Plan]
     with pytest.raises(ConfigError, match="does nothing"):
         plan(tune__first_reading=50, tune__reduction=None)
     assert plan(tune__reduction=None).readings == [900]
+
+
+def test_users_that_workers_may_not_share_are_refused_before_the_search(
+    plan: Callable[..., Plan],
+) -> None:
+    """Else trials would play, without workers, and the best config could not be written."""
+    within = {"low": 10, "high": 40}
+    assert plan(tune__space__train__users=within).space
+    with pytest.raises(ConfigError, match="2 workers cannot always share equally"):
+        plan(tune__space__train__users=within, workers=2)
+    found = plan(tune__space__train__users={"choices": [10, 20]}, workers=2)
+    assert found.best_config({"train.users": 20})["train"]["users"] == 20

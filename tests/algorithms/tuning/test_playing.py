@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from algorithms import strict_yaml, train
 from algorithms.evaluation import evaluate_policy
 from algorithms.layers import ConfigError
 from algorithms.policy import Policy
+from algorithms.run import read_run
 from algorithms.training import Interrupted
 from algorithms.tuning import playing
 from algorithms.tuning.plan import Plan
@@ -127,3 +129,17 @@ def test_a_damaged_run_folder_is_played_anew(whole: Whole, tmp_path: Path) -> No
     (path / "checkpoints" / "step-000000000400").mkdir(parents=True)
     (path / "run.json").write_text("{")
     assert trial(path).advance() == whole.readings[0]
+
+
+def test_the_run_of_another_trial_is_not_taken_over(whole: Whole, tmp_path: Path) -> None:
+    """As is left where the user removed the file of a damaged trial."""
+    path = tmp_path / "0001"
+    shutil.copytree(whole.path, path)
+    kept = trial(path)
+    assert kept.advance() == whole.readings[-1]
+    kept.close()
+    other = {"linucb.alpha": 5.0}
+    begun = trial(path, other)
+    assert begun.advance().steps == READINGS[0]
+    begun.close()
+    assert read_run(path).config.settings["alpha"] == 5.0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
-from algorithms.tuning.plan import Plan
+from algorithms.tuning.plan import Plan, load_plan
 from algorithms.tuning.proposals import SCORE, STEPS, Proposals
 from algorithms.tuning.search import quiet_tune, scheduler
 from algorithms.tuning.trials import TRIALS, Reading, Trial, Trials
@@ -170,3 +170,24 @@ def test_a_resumed_search_stops_by_earlier_readings(only_alpha: Plan, trials: Tr
 def test_without_a_reduction_nothing_stops(plan: Callable[..., Plan], trials: Trials) -> None:
     asha = scheduler(plan(tune__reduction=None), trials)
     assert [decision(asha, n, 100, 10.0 - n) for n in range(4)] == ["CONTINUE"] * 4
+
+
+def test_a_start_among_choices_is_known_as_one_of_them(trials: Trials) -> None:
+    """The config's 1.0 is the 1 of the list."""
+    others = [f"tune.space.linucb.{key}=" for key in ("ridge", "epsilon", "feedback")]
+    plan = load_plan("linucb", None, [*others, "tune.space.linucb.alpha={choices: [1, 2]}"])
+    proposals = Proposals(plan, trials, Going())
+    first = play(proposals, trials, "a", lambda alpha: alpha)
+    assert (first.number, first.point) == (0, {ALPHA: "1"})
+    assert play(proposals, trials, "b", lambda alpha: alpha).settings[ALPHA] in (1, 2)
+    again = Proposals(plan, Trials.load(trials.folder), Going())
+    assert again.suggest("c")["number"] == 2
+
+
+def test_an_end_is_no_reading_of_a_rung_that_was_skipped(only_alpha: Plan, trials: Trials) -> None:
+    asha = scheduler(only_alpha, trials)
+    # The first iteration of trial 1 goes beyond both readings; it ends with a return of 50.
+    assert decision(asha, 1, 350, 50.0) == "CONTINUE"
+    asha.on_trial_complete(None, shown(1), {STEPS: 900, SCORE: 50.0})
+    assert decision(asha, 2, 100, 10.0) == "CONTINUE"
+    assert decision(asha, 2, 300, 20.0) == "STOP"

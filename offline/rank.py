@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
+_OF_LISTS = ("on", "k", "metrics", "config", "overrides", "encoding", "seed")
+"""Options that say how scorers rank, and how they are judged."""
+
 
 @app.command()
 def main(
+    context: typer.Context,
     scorers: Annotated[
         list[str] | None,
         typer.Argument(metavar="RUN|SCORER...", help="Run folders, and names; see --list."),
@@ -80,9 +84,10 @@ def main(
         if log is not None:
             if scorers or data is not None or write_split is not None:
                 raise LogError("--log ranks nothing; leave scorers, --data and --write-split out")
+            refuse_idle(context, "--log", (*_OF_LISTS, "split", "share", "drop_unknown"))
             logged(log, groups, as_json)
             return
-        names = report.wanted(metrics)
+        names = report.wanted(metrics, k)
         if seed < 0:
             raise LogError(f"--seed is {seed}; it must be 0 or larger")
         if share is not None and split != "time":
@@ -91,6 +96,8 @@ def main(
             chosen = choose(scorers or [], config, overrides or [], encoding)
         elif scorers:
             raise LogError("--write-split ranks nothing; leave the names of scorers out")
+        else:
+            refuse_idle(context, "--write-split", (*_OF_LISTS, "groups", "as_json"))
         if data is None:
             raise LogError("there is nothing to rank; give the folder of the tables with --data")
         catalogue, taken = read(data, groups, drop_unknown)
@@ -105,6 +112,17 @@ def main(
         if not as_json:
             print(report.head(fold, split, on), flush=True)
         judge_all(chosen, fold, k, seed, names, report.about(fold, split, on) if as_json else None)
+
+
+def refuse_idle(context: typer.Context, flag: str, names: tuple[str, ...]) -> None:
+    """Refuse options that were given and that another one leaves without effect."""
+    from offline.log import LogError
+
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            said = {"overrides": "set", "as_json": "json"}.get(name, name).replace("_", "-")
+            raise LogError(f"--{said} changes nothing with {flag}; leave it out")
 
 
 def judge_all(

@@ -19,20 +19,24 @@ _WIDE = 140
 _SHORT = {"precision": "prec.", "hit_rate": "hit rate", "calibration_kl": "calibr."}
 
 
-def wanted(names: str | None) -> list[str]:
-    """The metrics of a list with commas; all if not given.
+def wanted(names: str | None, k: int) -> list[str]:
+    """The metrics of a list with commas, each with `@` and K or without; all if not given.
 
     Raises:
-        LogError: one that there is not.
+        LogError: one that there is not, or at another K.
     """
     from algorithms.registry import nearest
 
     if names is None:
         return list(NAMES)
-    found = [name.strip().partition("@")[0] for name in names.split(",")]
-    for name in found:
+    found = []
+    for each in names.split(","):
+        name, at, places = each.strip().partition("@")
         if name not in NAMES:
             raise LogError(f"unknown metric '{name}'; {nearest(name, NAMES)}")
+        if at and places != str(k):
+            raise LogError(f"--metrics names '{each.strip()}', but --k is {k}; make them agree")
+        found.append(name)
     return list(dict.fromkeys(found))
 
 

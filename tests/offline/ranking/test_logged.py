@@ -70,3 +70,5 @@ def test_a_policy_that_maximises_clicks_shows_less_variety(tmp_path: Path) -> No
     assert found["click_maximiser"]["gini@3"] > found["random"]["gini@3"]
     refused = CliRunner().invoke(app, ["random", "--log", str(tmp_path / "random")])
     assert refused.exit_code == 2 and "--log ranks nothing" in refused.stderr
+    idle = CliRunner().invoke(app, ["--log", str(tmp_path / "random"), "--metrics", "gini"])
+    assert idle.exit_code == 2 and "--metrics changes nothing with --log" in idle.stderr

@@ -131,6 +131,7 @@ def test_the_parts_are_written_as_tables(tmp_path: Path) -> None:
         (["popularity", "--k", "0"], "--k is 0, and the catalogue has 5 items"),
         (["popularity", "--k", "6"], "--k is 6, and the catalogue has 5 items"),
         (["popularity", "--metrics", "ndcgg@10"], "did you mean 'ndcg'?"),
+        (["popularity", "--metrics", "ndcg@5"], "names 'ndcg@5', but --k is 10"),
         (["popularity", "--split", "random"], "--split is 'random'; allowed are"),
         (["popularity", "--split", "time", "--share", "1"], "--share is 1"),
         (["popularity", "--share", "0.5"], "--share changes nothing"),
@@ -145,6 +146,8 @@ def test_the_parts_are_written_as_tables(tmp_path: Path) -> None:
         (["popularity", "--encoding", "x"], "--encoding is about policies"),
         (["popularity", "--seed", "-1"], "--seed is -1"),
         (["popularity", "--write-split", "x"], "leave the names of scorers out"),
+        (["--write-split", "x", "--k", "3"], "--k changes nothing with --write-split"),
+        (["--write-split", "x", "--set", "als.factors=4"], "--set changes nothing"),
         (["."], "holds no policy"),
     ],
 )

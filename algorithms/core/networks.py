@@ -50,8 +50,8 @@ class StateItemNetwork(nn.Module):
         super().__init__()
         self.value_scale, self.groups = value_scale, groups
         of_state, of_item = ids or Ids()
-        self.body, width = _encoder(state_size, of_state, hidden, layer_norm)
-        self.item, self.item_size = _encoder(candidate_size, of_item, item_hidden, False)
+        self.body, width = encoder(state_size, of_state, hidden, layer_norm)
+        self.item, self.item_size = encoder(candidate_size, of_item, item_hidden, False)
         self._product_size = self.item_size if product_size is None else product_size
         self.head = nn.Linear(width, 1 + groups * (self._product_size + 1))
         with torch.no_grad():
@@ -72,7 +72,7 @@ class StateItemNetwork(nn.Module):
         return torch.baddbmm(bias[:, :, None], encoded, weights[:, :, None]).squeeze(2)
 
 
-def _encoder(
+def encoder(
     size: int, ids: Columns, widths: Sequence[int], layer_norm: bool
 ) -> tuple[nn.Sequential, int]:
     """Layers over rows of `size` columns, and how many columns come out."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.core.affinity import scores
-from algorithms.core.identifiers import Ids
-from algorithms.core.networks import StateItemNetwork, layers
+from algorithms.core.identifiers import Columns, Ids
+from algorithms.core.networks import StateItemNetwork, encoder, layers
 from algorithms.core.settings import Widths
 from algorithms.policy_gradient.settings import PolicyGradientSettings
 from envs.spec import Feature, FeatureSpec
@@ -126,12 +126,12 @@ class BoxNetwork(nn.Module):
 class ValueNetwork(nn.Module):
     """A value of the state with layers of its own."""
 
-    def __init__(self, state_size: int, options: NetworkOptions) -> None:
-        """Build with fresh weights."""
+    def __init__(self, state_size: int, options: NetworkOptions, ids: Columns = ()) -> None:
+        """Build with fresh weights; vectors are learned of ids where their columns are given."""
         super().__init__()
         self.value_scale = options.value_scale
-        self.body = layers(state_size, options.hidden, options.layer_norm)
-        self.head = nn.Linear(options.hidden[-1] if options.hidden else state_size, 1)
+        self.body, width = encoder(state_size, ids, options.hidden, options.layer_norm)
+        self.head = nn.Linear(width, 1)
         with torch.no_grad():
             self.head.weight.mul_(0.1)
             self.head.bias.fill_(options.initial_value / options.value_scale)

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from algorithms.core.agent import Agent
+from algorithms.core.identifiers import ids_of
 from algorithms.policy_gradient.network import ValueNetwork
 from envs.history import History
 from envs.spec import FeatureSpec
@@ -81,7 +82,8 @@ class MARWILAgent(BCAgent):
     ) -> None:
         """Build with fresh weights."""
         super().__init__(spec, history, slate_size, settings)
-        self.values = ValueNetwork(spec.user_size + history.size, self.options)
+        size, ids = spec.user_size + history.size, ids_of(spec, history).state
+        self.values = ValueNetwork(size, self.options, ids)
         # Mean and standard deviation of returns; nothing before the first are seen.
         self.scale: Tensor
         self.register_buffer("scale", torch.zeros(2))

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor, tensor
 
+from envs.history import History
+from envs.spec import FeatureSpec, identifier, number
 from offline.log import Rows
 from offline.marwil import MARWILAgent, MARWILSettings
 from tests.offline.log.made import HISTORY, SPEC, make_rows
@@ -155,3 +157,18 @@ def test_what_turned_out_well_is_shown_though_the_log_is_random(advantage: str) 
 def test_returns_that_float32_does_not_hold_are_refused() -> None:
     with pytest.raises(ValueError, match="more than float32 holds; give them in a larger unit"):
         make_agent().log_columns(with_rewards(3e38, 3e38))
+
+
+def test_the_value_learns_a_vector_for_each_user_and_not_a_slope_over_their_numbers() -> None:
+    spec = FeatureSpec(
+        user=(identifier("user_id", 4),),
+        candidate=(number("year"),),
+        response=(number("click", 0.0, 1.0),),
+    )
+    torch.manual_seed(0)
+    options = MARWILSettings(hidden=())
+    agent = MARWILAgent(spec, History(spec, ()), 1, options.model_dump())
+    unknown, *known = agent.values(tensor([[-1.0], [0.0], [1.0], [2.0]]), torch.zeros(4, 0))
+    assert unknown.item() == 0.0  # where values begin
+    first, second, third = (value.item() for value in known)
+    assert second - first != pytest.approx(third - second)

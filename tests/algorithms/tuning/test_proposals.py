@@ -186,8 +186,9 @@ def test_a_start_among_choices_is_known_as_one_of_them(trials: Trials) -> None:
 
 def test_an_end_is_no_reading_of_a_rung_that_was_skipped(only_alpha: Plan, trials: Trials) -> None:
     asha = scheduler(only_alpha, trials)
-    # The first iteration of trial 1 goes beyond both readings; it ends with a return of 50.
+    # The first iterations of trials 1 and 3 go beyond both readings; 3 is stopped there.
     assert decision(asha, 1, 350, 50.0) == "CONTINUE"
-    asha.on_trial_complete(None, shown(1), {STEPS: 900, SCORE: 50.0})
+    assert decision(asha, 3, 350, 40.0) == "STOP"
+    asha.on_trial_complete(None, shown(3), {STEPS: 350, SCORE: 40.0})
     assert decision(asha, 2, 100, 10.0) == "CONTINUE"
     assert decision(asha, 2, 300, 20.0) == "STOP"

@@ -176,7 +176,8 @@ def section(numbers: Numbers) -> str:
     """All contenders, problem by problem."""
     lines = [
         f"Regret in % of uniformly random arms' after {numbers['rounds']:,} rounds, mean of "
-        f"{len(numbers['seeds'])} seeds and its standard error:",
+        f"{len(numbers['seeds'])} seeds and its standard error; "
+        "the greedy ones use LinUCB's model without its bonus:",
         "",
         "| problem | bandit | regret |",
         "| --- | --- | --- |",

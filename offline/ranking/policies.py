@@ -85,7 +85,11 @@ def ranks(name: str, encoding: Path | None) -> Callable[[Fold, int], Scorer]:
     from algorithms.evaluate import load
 
     policy = load(name)
-    assert policy is not None, "baselines are no folders"
+    if policy is None:
+        raise LogError(
+            f"'{name}' is a baseline that ranks no catalogue; name a folder of that name by its "
+            f"path, as ./{name}"
+        )
     logs = _logs(Path(name))
     found = _encoding(name, logs, encoding)
     if found.spec != policy.spec:
@@ -224,13 +228,15 @@ def refuse_peeking(name: str, logs: Sequence[str], fold: Fold) -> None:
 
 
 def _pairs(batches: Iterator[Any], fold: Fold) -> Iterator[tuple[Ints, Ints]]:
-    """Numbers of users and items of logged rows, -1 for others."""
+    """Numbers of users and of the items that they were shown, slot by slot, -1 for others."""
     catalogue = fold.fitted.catalogue
     users, items = (pa.array(ids, pa.string()) for ids in (catalogue.user_ids, catalogue.item_ids))
     for rows in batches:
+        shown = rows["slate_ids"]
+        columns = ((np.repeat(rows["user_id"], shown.shape[1]), users), (shown.ravel(), items))
         found = (
             pc.fill_null(pc.index_in(pa.array(column, pa.string()), known), -1)
-            for column, known in ((rows["user_id"], users), (rows["slate_ids"][:, 0], items))
+            for column, known in columns
         )
         user, item = (np.asarray(part).astype(np.int64) for part in found)
         yield user, item

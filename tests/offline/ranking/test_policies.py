@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from typer.testing import CliRunner
 from envs.history import Term
 from offline.data.declaring import ColumnSection, Declared
 from offline.data.encoding import Encoding
+from offline.log import LogError
 from offline.rank import app as rank_app
-from offline.ranking.policies import states
+from offline.ranking.policies import ranks, refuse_peeking, states
 from offline.ranking.reading import Taken
 from offline.tables import app as tables_app
 from offline.train import app as train_app
@@ -79,6 +81,38 @@ def test_who_learned_from_what_is_held_out_is_refused(data: Path) -> None:
     assert found.stderr.count("\n") == 1
     # Of the test it has learned nothing; of the folder's training part nothing either.
     assert run(rank_app, made, "--data", data).exit_code == 0
+
+
+def test_all_slots_of_a_log_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = worlds(tmp_path)
+    catalogue, row = found.fitted.catalogue, 3
+    user = catalogue.user_ids[found.users[row]]
+    held, known = (
+        catalogue.item_ids[number]
+        for number in (
+            found.relevant[row].indices[0],
+            found.fitted.seen[found.users[row]].indices[0],
+        )
+    )
+
+    def log_of(slates: list[list[str]]) -> Any:
+        batch = {
+            "user_id": np.array([user] * len(slates), object),
+            "slate_ids": np.array(slates, object),
+        }
+        header = SimpleNamespace(pseudonyms=None)
+        return SimpleNamespace(header=header, batches=lambda columns: iter([batch]))
+
+    monkeypatch.setattr("offline.ranking.policies.open_log", lambda logs: log_of([[known, ""]]))
+    refuse_peeking("run", ["log"], found)
+    monkeypatch.setattr("offline.ranking.policies.open_log", lambda logs: log_of([[known, held]]))
+    with pytest.raises(LogError, match="learned from 1 of the"):
+        refuse_peeking("run", ["log"], found)
+
+
+def test_a_baseline_that_ranks_nothing_is_refused() -> None:
+    with pytest.raises(LogError, match=r"is a baseline that ranks no catalogue; .* \./click_max"):
+        ranks("click_maximiser", None)
 
 
 def test_a_log_that_is_gone_is_warned_of(data: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -270,6 +270,9 @@ class Pass:
         if not decided["changes"] or self._dry:
             return found
         pointer = read_pointer(self._state)
+        if pointer is not None and _at(pointer, decided["generation"] + 2, before):
+            # A crash before this was written down; what the replica said is lost.
+            return {**found, "faults": ["a replica could not take it"]}
         if not _ours(pointer, decided["generation"], arms):
             return {**found, "overtaken": True}
         self._say(f"pass {self.number}: deploying")
@@ -318,9 +321,11 @@ def _ours(pointer: Pointer | None, before: int, arms: tuple[ArmEntry, ...]) -> b
     """Whether nobody else has deployed since it was decided; we ourselves may have."""
     if pointer is None:
         return False
-    return pointer.generation == before or (
-        pointer.generation == before + 1 and pointer.arms == arms
-    )
+    return pointer.generation == before or _at(pointer, before + 1, arms)
+
+
+def _at(pointer: Pointer, generation: int, arms: tuple[ArmEntry, ...]) -> bool:
+    return pointer.generation == generation and pointer.arms == arms
 
 
 def _after_trial(memory: Memory, now: Standing, fate: str | None) -> Memory:

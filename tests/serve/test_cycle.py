@@ -244,6 +244,13 @@ def test_what_a_running_replica_cannot_load_is_taken_back(
         assert found["deployed"]["faults"] == ["no memory for it"]
         assert arms(state) == [("main", "random", 1.0)] and found["memory"]["canary"] is None
         assert "taken back, because a replica could not take it" in report_of(state, 1)
+        # A crash between taking it back and writing that down.
+        for name in ("deployed.json", "report.json", "report.md"):
+            (state / "cycles" / "0001" / name).unlink()
+        again = do_pass(state)
+        assert again["pass"] == 1 and not again["deployed"]["overtaken"]
+        assert again["deployed"]["faults"] == ["a replica could not take it"]
+        assert again["memory"] == found["memory"] and generation(state) == 3
         assert set(visit(app, 40, 2).by_arm()) == {"main"}
         assert do_pass(state)["deployed"]["replicas"] == 1  # the next one is tried
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import orjson
 
-from serve.simulating.client import EndpointError
+from serve.simulating.client import EndpointError, read_answer
 from serve.simulating.messages import encode
 
 TIMEOUT_SECONDS = 10.0
@@ -56,22 +55,14 @@ class Client:
         body = None if message is None else encode(message)
         try:
             answer = self._http.request(method, path, content=body)
-            found = orjson.loads(answer.content)
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise EndpointError(
                 f"the endpoint at {self.url} does not answer ({reason}); try again, or start the "
                 "demo again"
             ) from None
-        except ValueError:
-            found = None
-        if not isinstance(found, dict) or answer.status_code != 200:
-            said = found.get("error") if isinstance(found, dict) else None
-            raise EndpointError(
-                f"the endpoint answered {path} with {answer.status_code}: "
-                f"{said or 'it is busy, or no endpoint of ours; try again'}"
-            )
-        return found
+        unsaid = "it is busy, or no endpoint of ours; try again"
+        return read_answer("the endpoint", path, answer, unsaid)
 
 
 @dataclass

@@ -89,20 +89,34 @@ class Endpoint:
                 if answer.status_code != 503:
                     break
                 await asyncio.sleep(float(answer.headers.get("retry-after", 1)))
-        return self._read(path, answer)
+        return read_answer(
+            f"{self._http.base_url}",
+            path,
+            answer,
+            "no answer of an endpoint of ours; name the URL that serve.run printed",
+        )
 
-    def _read(self, path: str, answer: httpx.Response) -> dict[str, Any]:
-        try:
-            found = orjson.loads(answer.content)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict) or answer.status_code != 200:
-            said = found.get("error") if isinstance(found, dict) else None
-            raise EndpointError(
-                f"{self._http.base_url} answered {path} with {answer.status_code}: "
-                f"{said or 'no answer of an endpoint of ours; name the URL that serve.run printed'}"
-            )
-        return found
+
+def read_answer(who: str, path: str, answer: httpx.Response, unsaid: str) -> dict[str, Any]:
+    """What an endpoint answered.
+
+    Args:
+        who: is named as the endpoint.
+        path: that was asked for.
+        answer: of any kind.
+        unsaid: stands in for the endpoint's own sentence where it gave none.
+
+    Raises:
+        EndpointError: it refused, or is no endpoint of ours.
+    """
+    try:
+        found = orjson.loads(answer.content)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or answer.status_code != 200:
+        said = found.get("error") if isinstance(found, dict) else None
+        raise EndpointError(f"{who} answered {path} with {answer.status_code}: {said or unsaid}")
+    return found
 
 
 def check_fit(

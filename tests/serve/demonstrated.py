@@ -35,9 +35,11 @@ def listening(app: Any) -> Iterator[str]:
         thread.start()
         while not server.started and thread.is_alive():
             time.sleep(0.005)
-        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(20)
+        try:
+            yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(20)
 
 
 @contextmanager

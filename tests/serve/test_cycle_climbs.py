@@ -48,14 +48,20 @@ def endpoint(state: Path) -> Iterator[str]:
     environment = {**os.environ, "RECSIM_SERVE_STATE": str(state)}
     with subprocess.Popen(command, env=environment) as process:
         url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                if httpx.get(f"{url}/readyz").status_code == 200:
-                    break
-            except httpx.HTTPError:
+        try:
+            while not ready(url):
+                assert process.poll() is None and time.monotonic() < deadline, "it does not start"
                 time.sleep(0.1)
-        yield url
-        process.terminate()
+            yield url
+        finally:
+            process.terminate()
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def visit(url: str, users: int, seed: int) -> Played:

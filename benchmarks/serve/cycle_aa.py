@@ -30,7 +30,7 @@ from envs.registry import make_simulator
 from offline.log import open_log
 from offline.playing import Destination, Target, play, tasks_of
 from offline.recording import Acting, header_of
-from serve.cycling.comparing import Returns, compare
+from serve.cycling.comparing import Sample, Samples, compare
 from serve.cycling.deciding import decide, decide_canary, level_of
 from serve.cycling.judging import held_out_of, judged
 from serve.cycling.settings import load_settings
@@ -65,7 +65,8 @@ def main(
                 fates[name].append(decide(sessions, found, [], settings.judge, share).fate)
                 effective += [found.effective] * (name == "judged")
         users = evaluate_policy(other, WORLD, sessions, 100_000 + number, explore=True).returns
-        trial = compare(Returns(users, returns), level_of(settings.canary, settings.judge))
+        once = Samples(*(Sample(each, np.ones_like(each)) for each in (users, returns)))
+        trial = compare(once, level_of(settings.canary, settings.judge))
         fates["canary"].append(decide_canary(trial, 1, settings.canary, settings.judge).fate)
     counts = {
         kind: {fate: each.count(fate) for fate in sorted(set(each))} for kind, each in fates.items()

@@ -174,8 +174,8 @@ class Pass:
         rules, judge = self._settings.canary, self._settings.judge
         windowed = self._settings.join.window is not None
         log = open_log(self._logs(self.number if windowed else canary.began + 1))
-        returns = comparing.returns_of(log, canary.since, ARM, now.live.name)
-        compared = comparing.compare(returns, deciding.level_of(rules, judge))
+        samples = comparing.samples_of(log, canary.since, ARM, now.live.name)
+        compared = comparing.compare(samples, deciding.level_of(rules, judge))
         looks = canary.looks + 1
         decision = deciding.decide_canary(compared, looks, rules, judge)
         return {

@@ -503,5 +503,5 @@ def test_sizes_of_slates_that_differ_from_request_to_request(state: Path) -> Non
 
 
 def test_comparing_needs_no_candidate_columns() -> None:
-    assert set(comparing.COLUMNS) == {"time", "arm", "reward"}
+    assert set(comparing.COLUMNS) == {"session_id", "user_id", "time", "arm", "reward"}
     assert small("canary.share=0.3").canary.share == 0.3

@@ -20,7 +20,7 @@ from envs.registry import make_simulator
 from offline.judge.target import Target, target_of
 from offline.learning.data import held_out
 from offline.log import Header, Log, Rows, open_log
-from serve.cycling.comparing import compare, returns_of, welch
+from serve.cycling.comparing import Sample, compare, samples_of, welch
 from serve.cycling.deciding import (
     Compared,
     Difference,
@@ -134,16 +134,56 @@ def test_all_looks_at_a_canary_together_err_no_more_than_one() -> None:
     assert level_of(CanarySection(most_passes=5), JudgeSection(confidence=0.95)) == 0.99
 
 
+def once(*returns: float) -> Sample:
+    """Users who came once."""
+    return Sample(np.array(returns), np.ones(len(returns)))
+
+
 def test_welch_by_hand() -> None:
-    found = welch(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0, 8.0]), 0.95)
+    found = welch(once(1, 2, 3), once(2, 4, 6, 8), 0.95)
     assert found is not None
     # Means 2 and 5; variances 1/3 and 20/3/4 = 5/3, error sqrt(2); freedom
     # 4 / ((1/9)/2 + (25/9)/3) = 4.0754717; its 97.5 % quantile is 2.7557.
     assert found.value == -3.0 and found.scale == 5.0
     assert found.high - found.value == pytest.approx(2.7557 * 2**0.5, rel=1e-3)
     assert found.value - found.low == pytest.approx(found.high - found.value)
-    assert welch(np.array([1.0]), np.array([1.0, 2.0]), 0.95) is None
-    assert welch(np.ones(3), np.zeros(2), 0.95) == Difference(1.0, 1.0, 1.0, 1.0)
+    assert welch(once(1), once(1, 2), 0.95) is None
+    assert welch(once(1, 1, 1), once(0, 0), 0.95) == Difference(1.0, 1.0, 1.0, 1.0)
+
+
+def test_users_who_come_often_are_one_unit_by_hand() -> None:
+    # The live policy's three users earn 2 and 4; 3; 5, 5 and 2 in their sessions: 21 in 6,
+    # mean 3.5. Their terms (6 - 7) / 2, (3 - 3.5) / 2 and (12 - 10.5) / 2 are -.5, -.25 and .75,
+    # of variance (.25 + .0625 + .5625) / 2 = .4375, so that of the mean is .4375 / 3.
+    live = Sample.of(np.array([2.0, 3, 5, 4, 5, 2]), np.array(["a", "b", "c", "a", "c", "c"]))
+    assert live.total.tolist() == [6, 3, 12] and live.sessions.tolist() == [2, 1, 3]
+    found = welch(once(1, 1, 1), live, 0.95)
+    assert found is not None and found.value == -2.5
+    # The other arm has no variance, so the freedom is 2: quantile 4.3027.
+    assert found.high - found.value == pytest.approx(4.3027 * (0.4375 / 3) ** 0.5, rel=1e-4)
+
+
+def test_intervals_over_users_hold_the_truth_as_often_as_they_say() -> None:
+    # Users differ more than their sessions do, and the generous come more often.
+    draw, level, misses, narrow = np.random.default_rng(0), 0.9, 0, 0
+    for _ in range(400):
+        arms, apart = [], []
+        for _ in range(2):
+            often = draw.integers(1, 9, 60)
+            returns = np.repeat(often + draw.normal(0, 2, 60), often) + draw.normal(
+                0, 1, often.sum()
+            )
+            arms.append(Sample.of(returns, np.repeat(np.arange(60), often).astype(str)))
+            apart.append(once(*returns))
+        found, too_narrow = welch(*arms, level), welch(*apart, level)
+        assert found is not None and too_narrow is not None
+        misses += not found.low <= 0 <= found.high
+        narrow += not too_narrow.low <= 0 <= too_narrow.high
+    # 10 % of 400, and four standard errors of that; sessions as units miss far more often.
+    assert abs(misses - 40) <= 24 and narrow > 100
+
+
+USERS = {"a": "u1", "b": "u2", "c": "u2", "d": "u3", "e": "u4", "f": ""}
 
 
 class FakeLog(Log):
@@ -158,7 +198,8 @@ class FakeLog(Log):
 def test_arms_are_compared_by_where_sessions_began(tmp_path: Path) -> None:
     log = object.__new__(FakeLog)
     # Sessions a: live; b: canary, later rows answered by another arm; c: canary, open;
-    # d: began before the canary; e: an arm of somebody else.
+    # d: began before the canary; e: an arm of somebody else; f: canary, nobody's. b and c
+    # are one user's.
     rows: list[tuple[str, int, float, str, float]] = [
         ("a", 0, 10, "main", 1),
         ("a", 1, 11, "canary", 2),
@@ -167,19 +208,22 @@ def test_arms_are_compared_by_where_sessions_began(tmp_path: Path) -> None:
         ("c", 0, 12, "canary", 16),
         ("d", 0, 9, "canary", 32),
         ("e", 0, 10, "other", 64),
+        ("f", 0, 12, "canary", 128),
     ]
     session, step, time, arm, reward = (np.array(column) for column in zip(*rows, strict=True))
     columns = {
         "session_id": session.astype(object),
+        "user_id": np.array([USERS[name] for name in session], object),
         "step": step,
         "time": time,
         "arm": arm.astype(object),
         "reward": reward,
     }
     object.__setattr__(log, "rows", Rows(columns))
-    found = returns_of(log, 10.0, "canary", "main")
-    assert found.canary.tolist() == [12.0, 16.0] and found.live.tolist() == [3.0]
-    assert compare(found, 0.95) == Compared(2, 1, None)
+    found = samples_of(log, 10.0, "canary", "main")
+    assert found.canary.total.tolist() == [28, 128] and found.canary.sessions.tolist() == [2, 1]
+    assert found.live.total.tolist() == [3.0] and found.live.sessions.tolist() == [1]
+    assert compare(found, 0.95) == Compared(3, 1, None)
 
 
 def test_held_out_sessions_of_the_live_policy(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_notebook_works_from_the_checkout_wherever_it_lies(
 def test_what_serves_is_no_cell_of_a_notebook() -> None:
     (serving,) = (chapter for chapter in CHAPTERS if chapter.stem == "11_serving")
     made: Any = notebook(serving, "..")
-    holding = [cell.cell_type for cell in made.cells if "serve.run runs/mine" in cell.source]
+    holding = [cell.cell_type for cell in made.cells if "serve.run runs/loop" in cell.source]
     assert holding == ["markdown"]
 
 

@@ -47,7 +47,7 @@ class Wanted:
     """
 
     user: Floats
-    filters: Mapping[str, Sequence[str | float | bool]]
+    filters: Mapping[str, Sequence[str | int | float | bool]]
     limit: int | None
     eligible: Sequence[str] | None
     excluded: Sequence[str]
@@ -134,7 +134,7 @@ class Reader:
         index = {name: position for position, name in enumerate(offer.ids)}
         if len(index) < len(offer.ids):
             raise _twice(offer.ids, field)
-        mask = _eligible(request, index, field)
+        mask = _eligible(request, index, field, chosen=bool(offer.catalogue))
         pinned = _pins(request, index, mask, field)
         able = int(mask.sum())
         if request.slate_size > able:
@@ -239,12 +239,15 @@ def _twice(ids: list[str], field: str) -> Refused:
     raise AssertionError("no id stands there twice")
 
 
-def _eligible(request: Any, index: dict[str, int], field: str) -> Flags:
+def _eligible(request: Any, index: dict[str, int], field: str, *, chosen: bool) -> Flags:
+    """Which candidates may be shown; of a `chosen` offer, filters and the limit left items out."""
     mask = np.ones(len(index), np.bool_)
     if request.eligible is not None:
         mask[:] = False
         for number, name in enumerate(request.eligible):
             if name not in index:
+                if chosen:
+                    continue
                 where = f"{field}eligible[{number}]"
                 raise Refused(
                     f"{where} is '{name}', which is no candidate; name candidates", field=where

@@ -102,7 +102,7 @@ def _able(table: Table, wanted: Wanted) -> Flags:
     return able
 
 
-def _matching(columns: pa.Table, name: str, values: Sequence[str | float | bool]) -> Flags:
+def _matching(columns: pa.Table, name: str, values: Sequence[str | int | float | bool]) -> Flags:
     field = f"catalogue.filters.{name}"
     if name not in columns.column_names:
         names = ", ".join(columns.column_names) or "none"
@@ -110,13 +110,15 @@ def _matching(columns: pa.Table, name: str, values: Sequence[str | float | bool]
     column = columns[name]
     try:
         allowed = pa.array(values, column.type)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        if pa.types.is_integer(column.type) and allowed.to_pylist() != list(values):
+            raise pa.ArrowInvalid("not whole")
+        found: Flags = pc.is_in(column, allowed).to_numpy().astype(np.bool_)
+    except (pa.ArrowException, OverflowError):
         raise Refused(
             f"{field} is {shown(list(values))} that are no values of the column, which holds "
             f"{column.type}; give such values",
             field=field,
         ) from None
-    found: Flags = pc.is_in(column, allowed).to_numpy().astype(np.bool_)
     return found
 
 
@@ -160,6 +162,8 @@ def load_items(path: Path, spec: FeatureSpec, log: Path) -> Table:
         raise ConfigError(f"the catalogue {path} is no Parquet or CSV file ({reason})") from None
     if "id" not in read.column_names:
         raise ConfigError(f"the catalogue {path} has no column 'id'; name each item there")
+    if read["id"].null_count:
+        raise ConfigError(f"the catalogue {path} has an item without an id; name each item")
     ids = [str(name) for name in read["id"].to_pylist()]
     if not ids:
         raise ConfigError(f"the catalogue {path} has no items")
@@ -176,7 +180,7 @@ def load_items(path: Path, spec: FeatureSpec, log: Path) -> Table:
         ids,
         {name: position for position, name in enumerate(ids)},
         features,
-        read.drop_columns(used),
+        _filterable(read.drop_columns(used)),
         appeal,
         user,
     )
@@ -188,6 +192,23 @@ def _read(path: Path) -> pa.Table:
         options = pacsv.ConvertOptions(column_types={"id": pa.string()})
         return pacsv.read_csv(path, convert_options=options)
     return pq.read_table(path)
+
+
+def _filterable(columns: pa.Table) -> pa.Table:
+    """Columns that hold a value each, as types that values can be looked up in."""
+    flat = [field.name for field in columns.schema if not pa.types.is_nested(field.type)]
+    columns = columns.select(flat)
+    return columns.cast(
+        pa.schema([(field.name, _looked_up(field.type)) for field in columns.schema])
+    )
+
+
+def _looked_up(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return _looked_up(kind.value_type)
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    return pa.float32() if pa.types.is_float16(kind) else kind
 
 
 def _block(read: pa.Table, path: Path, feature: Feature, used: list[str]) -> Floats:

@@ -84,6 +84,14 @@ class Replica:
             ConfigError, DeployError, KeyFault, LogError: something cannot be used.
         """
         self._state, self._settings = state, settings
+        self._watched: list[tuple[Path, Callable[[], None]]] = [
+            (state / POINTER, self._deploy),
+            (state / REFERENCE, self._refer),
+        ]
+        if settings.catalogue is not None:
+            self._watched.append((Path(settings.catalogue.path), self._replace_catalogue))
+        # Before anything is read, so that what is replaced meanwhile is read again.
+        self._marks = {path: mark(path) for path, _ in self._watched}
         self.places = Places()
         self._header: Header = read_serving_header(state)
         self._keys, self._api_key = Keys.find(state / KEYS), api_key(settings)
@@ -104,13 +112,6 @@ class Replica:
             state / ACCESS, self._name, settings.watching.access_log, self.engine.metrics
         )
         self.engine.metrics.sample("recsim_generation", of=self._generation)
-        self._watched: list[tuple[Path, Callable[[], None]]] = [
-            (state / POINTER, self._deploy),
-            (state / REFERENCE, self._refer),
-        ]
-        if settings.catalogue is not None:
-            self._watched.append((Path(settings.catalogue.path), self._replace_catalogue))
-        self._marks = {path: mark(path) for path, _ in self._watched}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._load()

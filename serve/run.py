@@ -74,6 +74,7 @@ def main(
         held = claim(state) if state.is_dir() else None
         pointer = chosen_pointer(state, target, world)
         held = held or claim(state)
+        check_catalogue(state, settings)
         quiet()
         cluster = Cluster(host, chosen, settings)
     url = f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
@@ -170,6 +171,20 @@ def check_files(settings: Any) -> None:
 
     api_key(settings)
     load_safe(settings.safe)
+
+
+def check_catalogue(state: Path, settings: Settings) -> None:
+    """The same for the items on the server, once their features are known.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    from serve.catalogue import load_items
+    from serve.state import LOG, read_serving_header
+
+    if settings.catalogue is not None:
+        path = Path(settings.catalogue.path)
+        load_items(path, read_serving_header(state).spec, state / LOG)
 
 
 def world_of(overrides: list[str]) -> dict[str, Any]:

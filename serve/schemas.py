@@ -51,7 +51,7 @@ class Pin(_Closed):
 class Near(_Closed):
     """Which items of the catalogue to consider."""
 
-    filters: dict[Identifier, list[str | float | bool]] = Field(
+    filters: dict[Identifier, list[str | int | float | bool]] = Field(
         default_factory=dict,
         max_length=32,
         description="By column of the catalogue, the values that an item may have there.",

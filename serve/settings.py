@@ -156,6 +156,16 @@ class Settings(Section):
     replicas: ReplicaSection = ReplicaSection()
     watching: WatchingSection = WatchingSection()
 
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        most = self.limits.max_candidates
+        if self.catalogue is not None and self.catalogue.limit > most:
+            raise ValueError(
+                f"catalogue.limit is {self.catalogue.limit} and limits.max_candidates {most}; "
+                "consider no more items than a request may bring"
+            )
+        return self
+
 
 def load_settings(
     file: str | Path | None = None,

@@ -10,16 +10,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from algorithms.layers import ConfigError
+from envs.registry import make_simulator
 from envs.spec import FeatureSpec, number, vector
 from offline.log.catalogue import Catalogues
 from offline.log.schema import Header
-from serve.asking import Wanted
+from serve.asking import Reader, Wanted
 from serve.catalogue import Items, load_items
+from serve.keys import Keys
 from serve.problem import Refused
 from serve.replica import Replica
 from serve.schemas import make_schemas
 from serve.settings import CatalogueSection, Settings
 from serve.state import prepare
+from serve.token import TokenWriter
 from tests.serve.test_deploy import until
 
 SPEC = FeatureSpec(
@@ -109,12 +112,88 @@ def test_without_appeal_the_order_of_the_file_counts(file: Path, tmp_path: Path)
     assert found.offer(wanted()).ids == ["001", "b"]
 
 
+KINDS = {
+    "year": pa.array([2020, 2021, 2021]),
+    "big": pa.array([2**53 + 1, 2**53, 7]),
+    "share": pa.array(np.array([0.1, 0.5, 0.1], np.float32)),
+    "half": pa.array(np.array([0.5, 0.25, 0.5], np.float16)),
+    "genre": pa.array(["news", "sport", "news"]).dictionary_encode(),
+    "view": pa.array(["x", "y", None], pa.string_view()),
+    "live": pa.array([True, False, None]),
+    "tags": pa.array([["a"], ["b"], []]),
+}
+
+
+@pytest.fixture
+def parquet(tmp_path: Path) -> Items:
+    path = tmp_path / "items.parquet"
+    own = {"id": ["a", "b", "c"], "topic": [[0.0, 1.0]] * 3, "price": [1.0, 2.0, 3.0]}
+    pq.write_table(pa.table({**own, **KINDS}), path)
+    return Items(load_items(path, SPEC, tmp_path), CatalogueSection(path="", limit=4))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "expected"),
+    [
+        ("year", [2021.0], ["b", "c"]),
+        ("big", [2**53 + 1], ["a"]),
+        ("share", [0.1], ["a", "c"]),
+        ("half", [0.25, 1], ["b"]),
+        ("genre", ["news"], ["a", "c"]),
+        ("view", ["y"], ["b"]),
+        ("live", [False], ["b"]),
+    ],
+)
+def test_columns_of_all_kinds_are_filtered_by(
+    parquet: Items, column: str, values: list[Any], expected: list[str]
+) -> None:
+    assert parquet.offer(wanted(filters={column: values})).ids == expected
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [("year", [1.5]), ("year", [2**80]), ("genre", [3]), ("live", ["yes"]), ("tags", ["a"])],
+)
+def test_values_that_a_column_cannot_hold_are_refused(
+    parquet: Items, column: str, values: list[Any]
+) -> None:
+    with pytest.raises(Refused, match=column):
+        parquet.offer(wanted(filters={column: values}))
+
+
+@pytest.mark.parametrize(
+    ("asks", "shown"),
+    [
+        ({"eligible": ["b", "c"], "catalogue": {"filters": {"year": [2021]}}}, {"b", "c"}),
+        ({"eligible": ["b", "c", "d"], "catalogue": {"limit": 1}}, {"d"}),
+        ({"eligible": ["001", "d"], "excluded": ["001"]}, {"d"}),
+        ({"eligible": ["c", "unheard"]}, {"c"}),
+    ],
+)
+def test_eligible_ids_choose_among_the_items_on_the_server(
+    items: Items, asks: dict[str, Any], shown: set[str]
+) -> None:
+    history = make_simulator("boredom", 1).history
+    reader = Reader(SPEC, TokenWriter(Keys((b"k" * 32,)), history.version, history.size, 3), items)
+    schemas = make_schemas(SPEC, Settings().limits, catalogue=True)
+    request = {"user": {"age": 30, "taste": [1, 0]}, "slate_size": 1, **asks}
+    asked = reader.ask(schemas.parse(schemas.recommend, json.dumps(request).encode()))
+    assert {name for name, able in zip(asked.offer.ids, asked.mask, strict=True) if able} == shown
+
+
 def test_parquet_holds_vectors_as_lists(tmp_path: Path) -> None:
     path = tmp_path / "items.parquet"
     table = pa.table({"id": ["a"], "topic": [[0.25, -1.0]], "price": [3.0], "live": [True]})
     pq.write_table(table, path)
     found = Items(load_items(path, SPEC, tmp_path), CatalogueSection(path="", limit=4))
     assert found.offer(wanted(filters={"live": [True]})).features.tolist() == [[0.25, -1, 3]]
+
+
+def test_an_item_without_an_id_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    pq.write_table(pa.table({"id": ["a", None], "topic": [[0.0, 1.0]] * 2, "price": [1, 2]}), path)
+    with pytest.raises(ConfigError, match="an item without an id"):
+        load_items(path, SPEC, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from algorithms.core.agent import Exploration
 from algorithms.policy import Policy, baseline
 from envs.registry import make_simulator
 from offline.log.schema import Header
+from serve.asking import Catalogue
 from serve.engine import Engine
 from serve.journal import Journal
 from serve.keys import Keys
@@ -65,11 +66,14 @@ class Endpoint:
         weights: tuple[float, ...] = (1.0,),
         safe: Safe | None = None,
         keys: Keys = KEYS,
+        catalogue: Catalogue | None = None,
     ) -> Engine:
         chosen = settings or Settings()
         journal = Journal(self.folder, f"{len(self.journals):08x}", chosen.log)
         self.journals.append(journal)
-        engine = Engine(self.header, keys, chosen, journal, safe=safe, clock=self._clock)
+        engine = Engine(
+            self.header, keys, chosen, journal, safe=safe, catalogue=catalogue, clock=self._clock
+        )
         found = policies or (policy_of(self.header),)
         names = [f"arm-{number}" for number in range(len(found))]
         engine.live = Live(

@@ -8,12 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
+from envs.spec import FeatureSpec
 from offline.log.schema import Header
-from serve.settings import Limits, Settings
+from serve.catalogue import Items, load_items
+from serve.settings import CatalogueSection, Limits, Settings
 from tests.serve.conftest import KEYS, Clock, Endpoint
 
 CHECKS = (
@@ -42,10 +47,28 @@ def description(
     folder = tmp_path_factory.mktemp("log")
     endpoint = Endpoint(folder, header, Clock())
     limits = Limits(max_candidates=30, max_slate=8, max_batch=3, max_body_bytes=200_000)
-    app = make_app(endpoint.engine(settings=Settings(limits=limits)), KEYS)
+    items = write_items(folder / "items.parquet", header.spec)
+    chosen = CatalogueSection(path=str(items), limit=20)
+    app = make_app(
+        endpoint.engine(
+            settings=Settings(limits=limits, catalogue=chosen),
+            catalogue=Items(load_items(items, header.spec, folder), chosen),
+        ),
+        KEYS,
+    )
     yield schemathesis.openapi.from_asgi("/openapi.json", app), folder
     for journal in endpoint.journals:
         journal.close()
+
+
+def write_items(path: Path, spec: FeatureSpec) -> Path:
+    """A catalogue with columns that requests may guess."""
+    (feature,) = spec.candidate
+    rows = np.eye(feature.size, dtype=np.float32)[np.arange(50) % feature.size]
+    names = [f"item-{number}" for number in range(50)]
+    kinds = {"0": pa.array(names).dictionary_encode(), "1": np.arange(50), "2": [[1]] * 50}
+    pq.write_table(pa.table({"id": names, feature.name: rows.tolist(), **kinds}), path)
+    return path
 
 
 @pytest.mark.parametrize(

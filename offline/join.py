@@ -24,7 +24,10 @@ def main(
         Path,
         typer.Argument(metavar="DIR", help="State folder of `serve.run`, or the log in it."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the log; a new one.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the log; a new one. Else one in logs/, with the time."),
+    ] = None,
     window: Annotated[
         str | None,
         typer.Option(help="Only sessions that began so long before the end; else all."),
@@ -67,6 +70,7 @@ def main(
             reward,
             format,
         )
+        out = out or Path("logs") / f"{source.resolve().name}-{time.strftime('%Y%m%d-%H%M%S')}"
         try:
             report = join(source, out, choices, _progress)
         except KeyboardInterrupt:

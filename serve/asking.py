@@ -80,6 +80,7 @@ class Asked:
         response: to that session's last slate, (K', R), if it came.
         user_id: or empty.
         request_id: or empty.
+        field: where it stands, such as `requests[2].`, or empty.
     """
 
     user: Floats
@@ -92,6 +93,7 @@ class Asked:
     response: Floats | None
     user_id: str
     request_id: str
+    field: str = ""
 
     def digest(self) -> bytes:
         """Says the same of the same content, 16 bytes."""
@@ -155,6 +157,7 @@ class Reader:
             response,
             request.user_id,
             request.request_id,
+            field,
         )
 
     def _offer(self, request: Any, user: Floats, field: str) -> Offer:

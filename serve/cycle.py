@@ -23,7 +23,9 @@ STOPPED = "Stopped; the next pass goes on after the last stage that was done"
 
 @app.command()
 def main(
-    state: Annotated[Path, typer.Argument(metavar="STATE", help="Folder of the endpoint.")],
+    state: Annotated[
+        Path, typer.Argument(metavar="[STATE]", help="Folder of the endpoint; 'serving'.")
+    ] = Path("serving"),
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
     overrides: Annotated[
         list[str] | None,

@@ -205,11 +205,13 @@ class Engine:
                 torch.from_numpy(np.stack([session.shown for session in sessions])),
                 torch.from_numpy(np.stack([nothing if one is None else one for one in given])),
             ).numpy()
-            if not np.isfinite(updated).all():
+            finite = np.isfinite(updated).all(axis=1)
+            if not finite.all():
+                field = f"{asked[numbers[int(finite.argmin())]].field}responses"
                 raise Refused(
-                    "responses are so large that the session's history is no longer finite; send "
+                    f"{field} are so large that the session's history is no longer finite; send "
                     "smaller numbers, or begin a new session",
-                    field="responses",
+                    field=field,
                 )
             for number, state in zip(numbers, updated, strict=True):
                 states[number] = state
@@ -263,6 +265,8 @@ class Engine:
 
     def _answer(self, turn: Turn, drawn: Drawn, fallback: str, trace: str, now: float) -> Answered:
         nonce = os.urandom(impressions.NONCE_BYTES) if turn.seed is None else turn.seed[1]
+        if fallback:  # another slate than a retry may get from the policy, so another id
+            nonce = self._keys.sign("fallback", nonce, impressions.NONCE_BYTES)
         impression = impressions.make(self._keys, turn.asked.slate_size, nonce)
         shown = turn.asked.offer.features[drawn.slate]
         session = Session(turn.identity, turn.step, now, turn.history, shown, impression)

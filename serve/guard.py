@@ -22,8 +22,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
-"""Paths that need no key, and that are answered also under load."""
+DOCS = "/docs"
+_OPEN = ("/healthz", "/readyz", DOCS, "/openapi.json")
+"""Paths that need no key, and that are answered also under load, with what is below `DOCS`."""
 
 
 class Guard:
@@ -47,7 +48,8 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on or refuse."""
-        if scope["type"] != "http" or scope["path"] in _OPEN:
+        path = scope.get("path", "")
+        if scope["type"] != "http" or path in _OPEN or path.startswith(f"{DOCS}/"):
             await self._app(scope, receive, send)
             return
         if not self._allowed(scope):

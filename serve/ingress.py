@@ -14,11 +14,12 @@ import orjson
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from serve import impressions
 from serve.engine import Answered, Engine
-from serve.guard import Guard, read_body, route_of
+from serve.guard import DOCS, Guard, read_body, route_of
 from serve.keys import Keys
 from serve.live import describe
 from serve.metrics import Metrics
@@ -85,9 +86,20 @@ def make_app(
 
     limits = engine.settings.limits
     schemas = make_schemas(
-        engine.header.spec, limits, catalogue=engine.settings.catalogue is not None
+        engine.header.spec,
+        limits,
+        catalogue=engine.settings.catalogue is not None,
+        token=engine.tokens.longest(limits.max_slate),
+        impression=impressions.text_of(impressions.make(keys, 1, bytes(impressions.NONCE_BYTES))),
     )
-    app = FastAPI(title="rllib-recsim", version="1", lifespan=lifespan, redoc_url=None)
+    app = FastAPIOffline(
+        title="rllib-recsim",
+        version="1",
+        lifespan=lifespan,
+        docs_url=DOCS,
+        redoc_url=None,
+        static_url=f"{DOCS}/files",
+    )
     app.add_middleware(
         Guard,
         limits=limits,
@@ -98,7 +110,7 @@ def make_app(
     )
     _handle_errors(app, engine.metrics, access)
     _add_posts(app, Routes(engine, keys, schemas, access))
-    _add_gets(app, engine)
+    _add_gets(app, engine, access)
     document = described(
         get_openapi(title=app.title, version=app.version, routes=app.routes),
         schemas,
@@ -248,7 +260,7 @@ def _add_posts(app: FastAPI, routes: Routes) -> None:
         )
 
 
-def _add_gets(app: FastAPI, engine: Engine) -> None:
+def _add_gets(app: FastAPI, engine: Engine, access: AccessLog | None) -> None:
     async def healthz() -> Response:
         return _json({"status": "alive"})
 
@@ -261,6 +273,8 @@ def _add_gets(app: FastAPI, engine: Engine) -> None:
         if engine.live is None:
             return problem(Refused("no policy is loaded yet", status=503, retry_after=1))
         engine.metrics.add("recsim_requests", "/v1/policy", "200")
+        if access is not None and access.wants(200):
+            access.note("/v1/policy", 200)
         limits = engine.settings.limits
         allowed = {
             "max_candidates": limits.max_candidates,

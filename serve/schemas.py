@@ -32,9 +32,12 @@ _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Label = Annotated[str, StringConstraints(max_length=128)]
-Token = Annotated[
-    str, StringConstraints(min_length=1, max_length=65_536, pattern=r"^[A-Za-z0-9_-]+$")
-]
+
+
+def _token(longest: int) -> Any:
+    return Annotated[
+        str, StringConstraints(min_length=1, max_length=longest, pattern=r"^[A-Za-z0-9_-]+$")
+    ]
 
 
 class _Closed(BaseModel):
@@ -137,13 +140,22 @@ class Schemas:
             raise refusal(error, self.known) from None
 
 
-def make_schemas(spec: FeatureSpec, limits: Limits, *, catalogue: bool = False) -> Schemas:
+def make_schemas(
+    spec: FeatureSpec,
+    limits: Limits,
+    *,
+    catalogue: bool = False,
+    token: int = 65_536,
+    impression: str = "AQAA",
+) -> Schemas:
     """The models for a spec.
 
     Args:
         spec: of users, candidates and responses.
         limits: of sizes.
         catalogue: whether candidates may be left out.
+        token: characters that a session's token may have.
+        impression: an id of one slot, for the example.
     """
     user, features, response = (
         _closed(title, {feature.name: _annotation(feature) for feature in group})
@@ -162,7 +174,7 @@ def make_schemas(spec: FeatureSpec, limits: Limits, *, catalogue: bool = False) 
         "candidates": (items | None, None) if catalogue else (items, ...),
         "slate_size": (Annotated[int, Field(ge=1, le=limits.max_slate)], ...),
         "user_id": (Label, ""),
-        "session": (Token | None, None),
+        "session": (_token(token) | None, None),
         "responses": (responses | None, None),
         "eligible": (ids | None, None),
         "excluded": (ids, ()),
@@ -172,20 +184,20 @@ def make_schemas(spec: FeatureSpec, limits: Limits, *, catalogue: bool = False) 
     }
     if catalogue:
         fields["catalogue"] = (Near, Near())
-    recommend = _model("RecommendRequest", fields, example_request(spec))
+    example = example_request(spec)
+    recommend = _model("RecommendRequest", fields, example)
     requests: Any = Annotated[list[recommend], Field(min_length=1, max_length=limits.max_batch)]  # type: ignore[valid-type]
-    batch = _model("BatchRequest", {"requests": (requests, ...)}, None)
+    batch = _model("BatchRequest", {"requests": (requests, ...)}, {"requests": [example]})
     feedback = _model(
         "FeedbackRequest",
-        {"impression_id": (Token, ...), "responses": (responses, ...)},
-        {"impression_id": "AQAA", "responses": [_example(spec.response, click=1)]},
+        {"impression_id": (_token(128), ...), "responses": (responses, ...)},
+        {"impression_id": impression, "responses": example_responses(spec, 1)},
     )
     return Schemas(recommend, batch, feedback, _known(spec, list(fields)))
 
 
 def _model(name: str, fields: dict[str, Any], example: Any) -> type[BaseModel]:
-    extra: Any = {} if example is None else {"examples": [example]}
-    config = ConfigDict(**_STRICT, json_schema_extra=extra)
+    config = ConfigDict(**_STRICT, json_schema_extra={"examples": [example]})
     return create_model(name, __config__=config, **fields)
 
 

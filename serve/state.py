@@ -109,14 +109,19 @@ def prepare(state: Path, target: str, world: dict[str, Any] | None = None) -> Po
 
 
 def point(state: Path, arms: tuple[ArmEntry, ...]) -> Pointer:
-    """Make arms live; the same arms again change nothing."""
+    """Make arms live; the same arms again change nothing.
+
+    Where an experiment begins, its salt is new: else the same users would meet every
+    canary, and what one did to them would count for the next.
+    """
     before = read_pointer(state)
     if before is not None and before.arms == arms:
         return before
+    begins = before is not None and len(before.arms) == 1 < len(arms)
     after = Pointer(
         1 if before is None else before.generation + 1,
         arms,
-        os.urandom(8).hex() if before is None else before.salt,
+        os.urandom(8).hex() if before is None or begins else before.salt,
         () if before is None else before.arms,
     )
     after.write(state)

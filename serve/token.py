@@ -83,6 +83,12 @@ class TokenWriter:
         )
         return to_text(body + self.keys.sign(_PURPOSE, body, _MAC_BYTES))
 
+    def longest(self, slots: int) -> int:
+        """Characters of a token after a slate of so many slots."""
+        numbers = self.columns + slots * self.width
+        size = _LAYOUT.size + impressions.SIZE + 4 * numbers + _MAC_BYTES
+        return -(-size * 4 // 3)
+
     def read(self, text: str, field: str = "session") -> Session:
         """The session of a token.
 

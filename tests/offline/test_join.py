@@ -97,6 +97,17 @@ def site(tmp_path: Path, header: Header) -> Iterator[Site]:
     found.journal.close()
 
 
+def test_the_log_has_a_name_of_its_own_where_none_is_given(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    site.ask()
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(app, ["log", "--window", "24h", "--session-gap", "30m"])
+    assert found.exit_code == 0, found.output
+    (made,) = (tmp_path / "logs").iterdir()
+    assert made.name.startswith("log-2") and found.stdout.splitlines()[-1] == f"logs/{made.name}"
+
+
 def run(source: Path, out: Path, *words: str) -> Result:
     return CliRunner().invoke(app, [str(source), "--out", str(out), *words])
 

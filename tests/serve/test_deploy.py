@@ -118,6 +118,25 @@ def test_a_canary_gets_its_share_and_grows(state: Path, trained: str, replica: R
     assert [arm.weight for arm in three.arms] == pytest.approx([0.3, 0.2, 0.5])
 
 
+def test_each_experiment_mixes_its_users_anew(state: Path, trained: str) -> None:
+    def salt() -> str:
+        pointer = read_pointer(state)
+        assert pointer is not None
+        return pointer.salt
+
+    found = []
+    for words in (
+        [trained, "--share", "0.1"],
+        [trained, "--share", "0.4"],  # the same one grows: nobody moves back
+        ["random", "--share", "0.1", "--arm", "b"],
+        ["random"],
+        [trained, "--share", "0.1"],
+    ):
+        assert cli(*words, "--state", str(state)).exit_code == 0
+        found.append(salt())
+    assert found[0] == found[1] == found[2] == found[3] != found[4]
+
+
 def test_rolling_back_returns_to_what_was_before(
     state: Path, trained: str, replica: Replica
 ) -> None:

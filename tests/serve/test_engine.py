@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -301,6 +302,24 @@ def test_a_user_gets_a_slate_when_the_policy_fails(
     assert engine.metrics.values["recsim_fallbacks", ("arm-0", "error")] == 1
 
 
+def test_a_retry_after_a_failure_is_another_impression(
+    endpoint: Endpoint, ask: Ask, header: Header, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = policy_of(header)
+    engine = endpoint.engine(policy)
+    with monkeypatch.context() as patch:
+        patch.setattr(policy.agent, "decide", lambda *_: 1 / 0)
+        failed = [engine.recommend([ask(engine, request_id="a")])[0] for _ in range(2)]
+    worked = [engine.recommend([ask(engine, request_id="a")])[0] for _ in range(2)]
+    # Else feedback for one slate would count for the other.
+    assert [one.impression == failed[0].impression for one in failed + worked] == [True] * 2 + [
+        False
+    ] * 2
+    assert worked[0].impression == worked[1].impression
+    for one, other in (failed, worked):
+        assert one.drawn.slate.tolist() == other.drawn.slate.tolist()
+
+
 def test_scores_that_are_not_finite_are_not_served(
     endpoint: Endpoint, ask: Ask, header: Header, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -361,6 +380,10 @@ def test_a_history_that_would_overflow_is_refused(
     asked.response[:] = np.finfo(np.float32).max
     with pytest.raises(Refused, match="history is no longer finite"):
         engine.recommend([asked])
+    second = replace(asked, field="requests[1].")
+    with pytest.raises(Refused) as refused:
+        engine.recommend([replace(ask(engine), field="requests[0]."), second])
+    assert refused.value.field == "requests[1].responses"
 
 
 def test_nothing_is_answered_before_a_policy_is_loaded(endpoint: Endpoint, ask: Ask) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,10 +56,31 @@ def test_examples_of_the_description_work_when_pasted(client: TestClient) -> Non
     schemas = document["components"]["schemas"]
     (example,) = schemas["RecommendRequest"]["examples"]
     assert post(client, example).status_code == 200
+    (batch,) = schemas["BatchRequest"]["examples"]
+    assert post(client, batch, "/v1/recommend/batch").status_code == 200
     (feedback,) = schemas["FeedbackRequest"]["examples"]
-    answer = post(client, {**example, "slate_size": 1}).json()
-    given = {**feedback, "impression_id": answer["impression_id"]}
-    assert post(client, given, "/v1/feedback").status_code == 200
+    assert post(client, feedback, "/v1/feedback").status_code == 200
+
+
+def test_the_page_of_the_description_loads_nothing_from_elsewhere(endpoint: Endpoint) -> None:
+    with TestClient(make_app(endpoint.engine(), KEYS, api_key="secret")) as client:
+        page = client.get("/docs").text
+        found = re.findall(r'(?:src|href)="([^"]+)"', page)
+        assert len(found) == 3 and all(path.startswith("/docs/files/") for path in found)
+        assert all(client.get(path).status_code == 200 for path in found)
+        assert client.get("/v1/policy").status_code == 401
+
+
+def test_sessions_of_wide_slates_go_on(endpoint: Endpoint, header: Header) -> None:
+    engine = endpoint.engine(settings=Settings(limits=Limits(max_slate=255)))
+    with TestClient(make_app(engine, KEYS)) as client:
+        request = request_of(header, candidates=255, slate_size=255)
+        first = post(client, request).json()
+        assert len(first["session"]) == engine.tokens.longest(255) > 20_000
+        again = post(client, {**request, "session": first["session"]})
+        assert again.json()["step"] == 1
+        longer = post(client, {**request, "session": first["session"] + "A"})
+        assert longer.status_code == 422 and longer.json()["field"] == "session"
 
 
 def test_answers_are_as_described(client: TestClient, header: Header) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,13 @@ def test_a_token_reads_back_bit_by_bit() -> None:
 def test_a_token_is_small() -> None:
     # 41 of the head, 28 of the impression, 3 + 4 floats, 16 of the signature: 113 bytes.
     assert len(writer(NEW).write(SESSION)) == 151
+
+
+def test_the_longest_token_is_known() -> None:
+    assert writer(NEW).longest(2) == 151
+    shown = np.ones((50, 2), np.float32)
+    text = writer(NEW).write(replace(SESSION, shown=shown))
+    assert writer(NEW).longest(50) == len(text)
 
 
 def test_any_change_of_a_token_is_refused() -> None:

@@ -17,13 +17,13 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureConfig
 from ray.serve.schema import LoggingConfig
 
-from algorithms.layers import validated
+from algorithms.layers import ConfigError, validated
 from serve.cluster import LOOPBACK
 from serve.metrics import make_metrics
-from serve.replica import Replica
+from serve.replica import API_KEY, Replica, api_key
 from serve.scaling import IN_FLIGHT, KeepInFlight
 from serve.settings import Settings, load_settings
-from serve.state import prepare
+from serve.state import MAIN, configure
 
 NAME = "recsim"
 _INTERVAL = 5.0
@@ -34,8 +34,9 @@ class BuildArguments(BaseModel):
     """What `serve run serve.app:build KEY=VALUE ...` takes.
 
     Attributes:
-        policy: a run folder, a policy folder or a baseline; that of the state folder
-            if not given.
+        policy: a run folder, a policy folder or a baseline; the config's arms, or what is
+            live in the state folder, if not given. The same again, as when a Serve config
+            is applied once more, leaves alone what has been deployed since.
         state: folder of the endpoint.
         config: a YAML file of settings.
     """
@@ -52,18 +53,24 @@ class BuildArguments(BaseModel):
 class Endpoint:
     """A replica of the endpoint."""
 
-    def __init__(self, state: str, settings: dict[str, Any], local: bool) -> None:
+    def __init__(self, state: str, settings: dict[str, Any], keyed: bool, local: bool) -> None:
         """Load the policies of a state folder.
 
         Args:
             state: the folder.
             settings: as plain data.
+            keyed: whether clients must send an API key, where the application was built.
             local: whether this machine alone is to reach this process.
+
+        Raises:
+            ConfigError: the key is not known here; nobody is to be let in without it.
         """
         if local:
             stay_local()
         torch.set_num_threads(1)
-        self._replica = Replica(Path(state), Settings(**settings), make_metrics())
+        found = Settings(**settings)
+        check_key(found, keyed)
+        self._replica = Replica(Path(state), found, make_metrics())
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What Ray Serve asks for to decide how many replicas there are."""
@@ -89,9 +96,27 @@ def build(given: Mapping[str, Any] | BuildArguments) -> Application:
         layers = [("the arguments", dict(given))]
         arguments = validated(layers, (), BuildArguments, dict(given))
     state, settings = Path(arguments.state).resolve(), load_settings(arguments.config)
+    arms = [(arm.name, arm.policy, arm.weight) for arm in settings.arms]
     if arguments.policy is not None:
-        prepare(state, arguments.policy)
+        if arms:
+            raise ConfigError("policy and the config's arms are both given; leave one out")
+        arms = [(MAIN, arguments.policy, 1.0)]
+    if arms:
+        configure(state, arms)
     return application(state, settings)
+
+
+def check_key(settings: Settings, keyed: bool) -> None:
+    """Refuse to serve without the API key that the application was built with.
+
+    Raises:
+        ConfigError: there is none in this process.
+    """
+    if keyed and api_key(settings) is None:
+        raise ConfigError(
+            f"{API_KEY} is not set on this node; set it in the runtime_env's env_vars, or give "
+            "api_key_file"
+        )
 
 
 def stay_local() -> None:
@@ -140,5 +165,5 @@ def application(state: Path, settings: Settings, *, local: bool = False) -> Appl
         logging_config=LoggingConfig(enable_access_log=False),
         health_check_period_s=2.0,
         graceful_shutdown_timeout_s=5.0,
-    ).bind(str(state), settings.model_dump(), local)
+    ).bind(str(state), settings.model_dump(), api_key(settings) is not None, local)
     return made

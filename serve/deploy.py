@@ -75,20 +75,20 @@ def deploy(
         DeployError, LogError: the policy cannot be used, or there is no endpoint.
     """
     from serve.live import ArmEntry, DeployError, read_pointer
-    from serve.state import MAIN, admit, point, read_serving_header
+    from serve.state import MAIN, admit, deploying, point, read_serving_header
 
     header = read_serving_header(state)
-    before = read_pointer(state)
-    if rollback:
-        if before is None or not before.previous:
-            raise DeployError(f"{state} has no deployment to return to")
-        return point(state, before.previous)
-    assert target is not None
-    folder = admit(state, target, header)
-    if share is None:
-        return point(state, (ArmEntry(MAIN, folder, 1.0),))
-    others = () if before is None else before.arms
-    return point(state, beside(others, ArmEntry(arm, folder, share)))
+    folder = "" if target is None else admit(state, target, header)
+    with deploying(state):
+        before = read_pointer(state)
+        if rollback:
+            if before is None or not before.previous:
+                raise DeployError(f"{state} has no deployment to return to")
+            return point(state, before.previous)
+        if share is None:
+            return point(state, (ArmEntry(MAIN, folder, 1.0),))
+        others = () if before is None else before.arms
+        return point(state, beside(others, ArmEntry(arm, folder, share)))
 
 
 def beside(others: tuple[ArmEntry, ...], added: ArmEntry) -> tuple[ArmEntry, ...]:

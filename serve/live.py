@@ -158,8 +158,13 @@ def _tag(folder: str) -> str:
     return folder.rpartition("/")[2].partition("-")[2]
 
 
-def checked(folder: Path, header: Header) -> Policy:
+def checked(folder: Path, header: Header, shape: tuple[int, int] | None = None) -> Policy:
     """A policy that fits the endpoint and gives finite scores.
+
+    Args:
+        folder: of the policy.
+        header: of the endpoint.
+        shape: items of a slate that clients ask for, and candidates; where known.
 
     Raises:
         DeployError: says what is wrong.
@@ -178,6 +183,14 @@ def checked(folder: Path, header: Header) -> Policy:
             f"the policy in {folder} gives scores that are not finite on a test slate; train it "
             "again"
         )
+    if shape is not None:
+        try:
+            trial(policy, *shape)
+        except Exception as error:
+            raise DeployError(
+                f"clients ask for slates of {shape[0]} of {shape[1]} candidates, and there the "
+                f"policy in {folder} fails ({error}); train one for such slates"
+            ) from None
     return policy
 
 
@@ -210,12 +223,12 @@ def check_fit(policy: Policy, header: Header) -> None:
 
 
 @torch.no_grad()
-def trial(policy: Policy) -> bool:
+def trial(policy: Policy, size: int | None = None, candidates: int | None = None) -> bool:
     """Whether it gives finite scores and probabilities for made-up candidates."""
     from serve.asking import row, table
 
-    spec, size = policy.spec, policy.slate_size
-    request = example_request(spec, candidates=size + 8, slate_size=size)
+    spec, size = policy.spec, size or policy.slate_size
+    request = example_request(spec, candidates=candidates or size + 8, slate_size=size)
     user = torch.from_numpy(row(spec.user, request["user"])[None])
     items = table(spec.candidate, [item["features"] for item in request["candidates"]])
     seen = Observation(
@@ -226,7 +239,8 @@ def trial(policy: Policy) -> bool:
         torch.zeros((1, 1)),
         policy.history.initial(1),
     )
-    shown = policy.recommend(seen, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    shown = policy.recommend(seen, slate_size=size, generator=generator)
     assert isinstance(shown.distribution, SlateDistribution)
     scores = shown.distribution.log_weights
     return bool(scores.isfinite().all() and shown.log_prob.isfinite().all())

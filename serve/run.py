@@ -72,7 +72,7 @@ def main(
         check_files(settings)
         chosen = free_port(host, port)
         held = claim(state) if state.is_dir() else None
-        pointer = chosen_pointer(state, target, world)
+        pointer = chosen_pointer(state, target, world, settings)
         held = held or claim(state)
         check_catalogue(state, settings)
         quiet()
@@ -141,21 +141,30 @@ class Stop:
         self._event.wait()
 
 
-def chosen_pointer(state: Path, target: str | None, world: list[str]) -> Pointer:
-    """What to serve: a policy alone, or what is live in the folder.
+def chosen_pointer(
+    state: Path, target: str | None, world: list[str], settings: Settings
+) -> Pointer:
+    """What to serve: a policy alone, a config's arms, or what is live in the folder.
 
     Raises:
         ValueError: there is no such policy, or nothing is live.
     """
     from serve.live import DeployError, read_pointer
-    from serve.state import prepare
+    from serve.state import configure, prepare
 
+    expected = world_of(world) if world else None
+    if target is not None and settings.arms:
+        raise DeployError(f"'{target}' and the config's arms are both given; leave one out")
     if target is not None:
-        return prepare(state, target, world_of(world) if world else None)
+        return prepare(state, target, expected)
+    if settings.arms:
+        arms = [(arm.name, arm.policy, arm.weight) for arm in settings.arms]
+        return configure(state, arms, expected)
     found = read_pointer(state)
     if found is None:
         raise DeployError(
-            f"nothing is live in {state}; name a run folder, a policy folder or a baseline"
+            f"nothing is live in {state}; name a run folder, a policy folder or a baseline, or "
+            "arms in a config"
         )
     return found
 

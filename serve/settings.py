@@ -69,6 +69,20 @@ class CatalogueSection(Section):
     limit: int = Field(100, ge=1)
 
 
+class ArmSection(Section):
+    """One of several policies.
+
+    Attributes:
+        name: of the arm.
+        policy: a run folder, a policy folder or a baseline.
+        weight: its part of the traffic, in proportion to the others'.
+    """
+
+    name: str = Field(min_length=1, max_length=64)
+    policy: str
+    weight: float = Field(gt=0, allow_inf_nan=False)
+
+
 class SafeSection(Section):
     """What answers where the policy fails.
 
@@ -143,18 +157,27 @@ class Settings(Section):
         watch_seconds: between two looks at `live.json` and the catalogue.
         api_key_file: with the key that clients send as `X-API-Key`; else the
             environment's `RECSIM_SERVE_API_KEY`, and none at all if that is empty too.
+        arms: policies to begin an experiment with; empty where the command names one.
     """
 
     session_gap_s: float | None = Field(1800.0, gt=0)
     assign_by: Literal["session", "user"] = "session"
     watch_seconds: float = Field(0.5, gt=0)
     api_key_file: str | None = None
+    arms: tuple[ArmSection, ...] = ()
     limits: Limits = Limits()
     log: LogSection = LogSection()
     safe: SafeSection = SafeSection()
     catalogue: CatalogueSection | None = None
     replicas: ReplicaSection = ReplicaSection()
     watching: WatchingSection = WatchingSection()
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) < len(names):
+            raise ValueError(f"arms are named {', '.join(names)}; give each a name of its own")
+        return self
 
     @model_validator(mode="after")
     def _within(self) -> Self:

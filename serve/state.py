@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+import orjson
+
 from algorithms.policy import Policy, PolicyError, baseline
 from algorithms.registry import baseline_names, nearest
+from offline.log.files import write_whole
 from offline.log.pseudonyms import Pseudonyms
 from offline.log.schema import Header, LogError, read_header
 from serve.journal import HEADER, write_header
@@ -25,8 +36,14 @@ from serve.live import (
 )
 
 KEYS, LOG, REPORTS = "keys", "log", "replicas"
-COMMAND = "command"
-"""Holds the process that serves the folder."""
+COMMAND, DEPLOYING = "command", "deploying"
+"""Locks: of the process that serves the folder, and of a deployment."""
+
+CONFIGURED = "configured.json"
+"""Arms that a config asked for last; see `configure`."""
+
+_LAST_LINES, _LAST_BYTES = 100, 16 * 2**20
+"""Of a shard, which tell what clients ask for."""
 
 MAIN = "main"
 """The arm of an endpoint without experiments."""
@@ -58,9 +75,7 @@ def claim(state: Path) -> TextIO | None:
     Raises:
         DeployError: another process holds it, or it cannot be written.
     """
-    try:
-        import fcntl
-    except ImportError:
+    if fcntl is None:
         return None
     try:
         held = (state / COMMAND).open("a+", encoding="utf-8")
@@ -83,6 +98,24 @@ def claim(state: Path) -> TextIO | None:
     return held
 
 
+@contextlib.contextmanager
+def deploying(state: Path) -> Iterator[None]:
+    """Read what is live and change it with nobody else doing so; a second one waits.
+
+    Raises:
+        DeployError: the folder cannot be written.
+    """
+    try:
+        held = (state / DEPLOYING).open("a", encoding="utf-8")
+    except OSError as error:
+        raise DeployError(f"cannot write the state folder {state}: {error.strerror}") from None
+    with held:
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
 def prepare(state: Path, target: str, world: dict[str, Any] | None = None) -> Pointer:
     """Make a folder ready to serve a policy, as the only one.
 
@@ -94,18 +127,56 @@ def prepare(state: Path, target: str, world: dict[str, Any] | None = None) -> Po
     Raises:
         DeployError, KeyFault, LogError: the policy cannot be used, or the folder not be written.
     """
+    arms = admit_arms(state, [(MAIN, target, 1.0)], world)
+    with deploying(state):
+        return point(state, arms)
+
+
+def configure(
+    state: Path, wanted: Sequence[tuple[str, str, float]], world: dict[str, Any] | None = None
+) -> Pointer:
+    """Make a folder ready to serve what a config says.
+
+    A config is applied again and again, at each start and for other settings' sake: only
+    where its arms are others than the last time do they replace what has been deployed
+    since.
+
+    Args:
+        state: the folder, as of `prepare`.
+        wanted: name, policy and weight of each arm.
+        world: as of `prepare`.
+
+    Raises:
+        DeployError, KeyFault, LogError: as `prepare`.
+    """
+    arms = admit_arms(state, wanted, world)
+    asked = (json.dumps([asdict(arm) for arm in arms], indent=2) + "\n").encode()
+    path = state / CONFIGURED
+    with deploying(state):
+        live = read_pointer(state)
+        if live is not None and path.exists() and path.read_bytes() == asked:
+            return live
+        pointer = point(state, arms)
+        write_whole(path, asked)
+    return pointer
+
+
+def admit_arms(
+    state: Path, wanted: Sequence[tuple[str, str, float]], world: dict[str, Any] | None
+) -> tuple[ArmEntry, ...]:
+    """Policies in a folder that is made an endpoint's, if it is none; nothing is live yet."""
     fresh = not (state / LOG / HEADER).exists()
-    header = header_for(target, world) if fresh else read_serving_header(state)
+    header = header_for(wanted[0][1], world) if fresh else read_serving_header(state)
     try:
         (state / LOG).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DeployError(f"cannot write the state folder {state}: {error.strerror}") from None
     if not os.environ.get(VARIABLE):
         make_keys(state / KEYS)
-    folder = admit(state, target, header)
+    arms = tuple(ArmEntry(name, admit(state, one, header), weight) for name, one, weight in wanted)
     if fresh:
         write_header(state / LOG, header)
-    return point(state, (ArmEntry(MAIN, folder, 1.0),))
+    return arms
 
 
 def point(state: Path, arms: tuple[ArmEntry, ...]) -> Pointer:
@@ -140,10 +211,29 @@ def admit(state: Path, target: str, header: Header) -> str:
     if target in baseline_names():
         return _admit_baseline(state, target, header)
     source = Path(target)
-    checked(source, header)
+    checked(source, header, recent_shape(state))
     folder = copy_policy(state, source)
     checked(state / folder, header)  # the copy, should the source have changed meanwhile
     return folder
+
+
+def recent_shape(state: Path) -> tuple[int, int] | None:
+    """Slots and candidates of most slates that were logged last; `None` where none was."""
+    shards = sorted(
+        (state / LOG).glob("impressions-*.jsonl"), key=lambda path: path.stat().st_mtime
+    )
+    for path in reversed(shards):
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _LAST_BYTES))
+            lines = file.read().splitlines()[-_LAST_LINES:]
+        shapes: Counter[tuple[int, int]] = Counter()
+        for line in lines:
+            with contextlib.suppress(orjson.JSONDecodeError):  # half a line
+                row = orjson.loads(line)
+                shapes[len(row["slate"]), len(row["candidate_ids"])] += 1
+        if shapes:
+            return shapes.most_common(1)[0][0]
+    return None
 
 
 def _admit_baseline(state: Path, name: str, header: Header) -> str:

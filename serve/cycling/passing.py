@@ -44,7 +44,7 @@ from serve.cycling.settings import CycleSettings
 from serve.cycling.standing import ARM, Standing, arms_after, name_of, settled, standing, tag_of
 from serve.deploy import await_replicas
 from serve.live import ArmEntry, DeployError, Pointer, checked, copy_policy, read_pointer
-from serve.state import point, read_serving_header
+from serve.state import deploying, point, read_serving_header, recent_shape
 
 Say = Callable[[str], None]
 Plain = dict[str, Any]
@@ -190,7 +190,8 @@ class Pass:
         if trained["fault"] is not None:
             return {"training": trained, "decision": _keep(f"none: {trained['fault']}")}
         try:
-            candidate = checked(self.folder / POLICY, self._header)
+            shape = recent_shape(self._state)
+            candidate = checked(self.folder / POLICY, self._header, shape)
         except DeployError as error:
             return {"training": trained, "decision": _keep(str(error))}
         policy = copy_policy(self._state, self.folder / POLICY)
@@ -269,19 +270,22 @@ class Pass:
         found: Plain = {"done": False, "overtaken": False, "time": time.time(), "faults": []}
         if not decided["changes"] or self._dry:
             return found
-        pointer = read_pointer(self._state)
-        if pointer is not None and _at(pointer, decided["generation"] + 2, before):
-            # A crash before this was written down; what the replica said is lost.
-            return {**found, "faults": ["a replica could not take it"]}
-        if not _ours(pointer, decided["generation"], arms):
-            return {**found, "overtaken": True}
-        self._say(f"pass {self.number}: deploying")
-        pointer = point(self._state, arms)
+        with deploying(self._state):
+            pointer = read_pointer(self._state)
+            if pointer is not None and _at(pointer, decided["generation"] + 2, before):
+                # A crash before this was written down; what the replica said is lost.
+                return {**found, "faults": ["a replica could not take it"]}
+            if not _ours(pointer, decided["generation"], arms):
+                return {**found, "overtaken": True}
+            self._say(f"pass {self.number}: deploying")
+            pointer = point(self._state, arms)
         taken, faults = await_replicas(
             self._state, pointer.generation, self._settings.wait, found["time"]
         )
         if faults:
-            point(self._state, before)
+            with deploying(self._state):
+                if read_pointer(self._state) == pointer:
+                    point(self._state, before)
         done = {"done": not faults, "generation": pointer.generation, "faults": faults}
         return {**found, **done, "replicas": taken, "time": time.time()}
 

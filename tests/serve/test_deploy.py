@@ -5,12 +5,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
+from algorithms.dqn.agent import DQNAgent
+from algorithms.dqn.settings import DQNSettings
 from algorithms.layers import ConfigError
 from algorithms.policy import Policy, baseline
 from envs.history import History, Term
@@ -18,11 +22,12 @@ from envs.registry import make_simulator
 from offline.log.pseudonyms import Pseudonyms
 from offline.log.schema import Header
 from serve import deploy, run
+from serve.app import check_key
 from serve.live import ArmEntry, DeployError, read_pointer
 from serve.replica import Replica
 from serve.schemas import make_schemas
-from serve.settings import Settings
-from serve.state import prepare, read_serving_header
+from serve.settings import Settings, load_settings
+from serve.state import configure, prepare, read_serving_header
 from tests.serve.conftest import policy_of, request_of
 
 SETTINGS = Settings(watch_seconds=0.01)
@@ -135,6 +140,62 @@ def test_each_experiment_mixes_its_users_anew(state: Path, trained: str) -> None
         assert cli(*words, "--state", str(state)).exit_code == 0
         found.append(salt())
     assert found[0] == found[1] == found[2] == found[3] != found[4]
+
+
+def test_deployments_at_once_are_all_done(state: Path, trained: str) -> None:
+    names = [f"arm-{number}" for number in range(6)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda name: deploy.deploy(state, trained, 0.1, name, False), names))
+    pointer = read_pointer(state)
+    assert pointer is not None and pointer.generation == 1 + len(names)
+    assert {arm.name for arm in pointer.arms} == {"main", *names}
+
+
+def test_a_policy_that_cannot_make_the_slates_asked_for_is_refused(
+    state: Path, header: Header, tmp_path: Path
+) -> None:
+    assert header.history is not None
+    settings = DQNSettings().model_dump()
+    Policy(DQNAgent(header.spec, header.history, 1, settings)).save(tmp_path / "dqn")
+    deploy.deploy(state, str(tmp_path / "dqn"), None, "", False)  # nobody has asked yet
+    with TestClient(Replica(state, SETTINGS).app()) as client:
+        for size in (1, 3, 3):
+            client.post("/v1/recommend", json=request_of(header, 8, size)).raise_for_status()
+    sentence = r"clients ask for slates of 3 of 8 candidates, and there the policy .* fails"
+    with pytest.raises(DeployError, match=sentence):
+        deploy.deploy(state, str(tmp_path / "dqn"), None, "", False)
+
+
+def test_a_config_may_name_arms_and_undoes_nothing(state: Path, trained: str) -> None:
+    wanted = [("a", "random", 1.0), ("b", trained, 3.0)]
+    first = configure(state, wanted)
+    assert [(arm.name, arm.weight) for arm in first.arms] == [("a", 1.0), ("b", 3.0)]
+    later = deploy.deploy(state, "click_maximiser", None, "", False)
+    assert configure(state, wanted) == later == read_pointer(state)
+    changed = configure(state, [("a", "random", 1.0), ("b", trained, 1.0)])
+    assert changed.generation == later.generation + 1
+    assert [arm.weight for arm in changed.arms] == [1.0, 1.0]
+
+
+def test_arms_of_a_config_are_checked(state: Path, trained: str, tmp_path: Path) -> None:
+    arms = [{"name": "a", "policy": "random", "weight": 1}]
+    settings = load_settings(changes={"arms": arms})
+    assert run.chosen_pointer(state, None, [], settings).arms[0].name == "a"
+    with pytest.raises(DeployError, match="are both given; leave one out"):
+        run.chosen_pointer(state, trained, [], settings)
+    with pytest.raises(ConfigError, match="arms are named a, a"):
+        load_settings(changes={"arms": arms * 2})
+    with pytest.raises(ConfigError, match="weight"):
+        load_settings(changes={"arms": [{**arms[0], "weight": 0}]})
+
+
+def test_a_node_without_the_key_serves_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECSIM_SERVE_API_KEY", "secret")
+    check_key(Settings(), True)
+    monkeypatch.delenv("RECSIM_SERVE_API_KEY")
+    check_key(Settings(), False)
+    with pytest.raises(ConfigError, match="RECSIM_SERVE_API_KEY is not set on this node"):
+        check_key(Settings(), True)
 
 
 def test_rolling_back_returns_to_what_was_before(

@@ -89,7 +89,7 @@ def make_app(
         engine.header.spec,
         limits,
         catalogue=engine.settings.catalogue is not None,
-        token=engine.tokens.longest(limits.max_slate),
+        token=max(65_536, engine.tokens.longest(limits.max_slate)),
         impression=impressions.text_of(impressions.make(keys, 1, bytes(impressions.NONCE_BYTES))),
     )
     app = FastAPIOffline(

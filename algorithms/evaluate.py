@@ -66,6 +66,8 @@ def check_numbers(users: int, seed: int, workers: int) -> None:
     ):
         if value < least:
             raise ValueError(f"{flag} is {value}; it must be at least {least}")
+    if seed >= 2**63:
+        raise ValueError(f"--seed is {seed}; it must be below 2^63")
 
 
 def prepare(target: str, backend: str | None, overrides: list[str]) -> tuple[Policy, World]:

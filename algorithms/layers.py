@@ -199,10 +199,13 @@ def validated(
         return model.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
         fault = error.errors()[0]
-    location = (*prefix, *fault["loc"])
+    parts, message = fault["loc"], fault["msg"].removeprefix("Value error, ")
+    if parts and parts[-1] in ("int", "float"):
+        # Which of two kinds of number pydantic tried; no key of the user's.
+        parts, message = parts[:-1], "Input should be a finite number"
+    location = (*prefix, *parts)
     if fault["type"] == "extra_forbidden":
         refuse(layers, location, _fields(model, fault["loc"][:-1]))
-    message = fault["msg"].removeprefix("Value error, ")
     source = origin(layers, location) if location else "the config"
     if not location:
         raise ConfigError(f"{source}: {message}")
@@ -216,7 +219,10 @@ def validated(
 
 
 def _shown(value: Any) -> str:
-    text = strict_yaml.dump(value).removesuffix("...\n").strip() if value is not None else "null"
+    if value is None or isinstance(value, list):
+        text = json.dumps(value)
+    else:
+        text = strict_yaml.dump(value).removesuffix("...\n").strip()
     return text if len(text) <= 60 and "\n" not in text else f"a {type(value).__name__}"
 
 

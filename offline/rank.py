@@ -88,8 +88,8 @@ def main(
             logged(log, groups, as_json)
             return
         names = report.wanted(metrics, k)
-        if seed < 0:
-            raise LogError(f"--seed is {seed}; it must be 0 or larger")
+        if not 0 <= seed < 2**63:
+            raise LogError(f"--seed is {seed}; it must be 0 or larger, and below 2^63")
         if share is not None and split != "time":
             raise LogError("--share changes nothing with this --split; use it with --split time")
         if write_split is None:

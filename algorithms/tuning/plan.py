@@ -162,7 +162,7 @@ def make_plan(layers: Sequence[Layer]) -> Plan:
             continue
         if not isinstance(section, dict):
             raise ConfigError(f"{source}: tune must hold keys and values")
-        found = entries(section.get("space") or {})
+        found = entries(source, section.get("space") or {})
         space |= found
         entry = merge([("", nested(key, value)) for key, value in found.items()])
         tuned.append((source, {"tune": {**section, "space": entry}}))

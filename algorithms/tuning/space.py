@@ -94,15 +94,21 @@ def at(data: Mapping[str, Any], key: str) -> Any:
     return data
 
 
-def entries(space: Any, prefix: str = "") -> dict[str, Any]:
-    """A space's entries by key with dots, however the file nests them."""
+def entries(source: str, space: Any, prefix: str = "") -> dict[str, Any]:
+    """A space's entries by key with dots, however the file nests them.
+
+    Raises:
+        ConfigError: it is no mapping; names the source.
+    """
     if not isinstance(space, dict):
-        raise ConfigError("tune.space must hold keys of the config, each with a range or choices")
+        raise ConfigError(
+            f"{source}: tune.space must hold keys of the config, each with a range or choices"
+        )
     found: dict[str, Any] = {}
     for key, value in space.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict) and value and not set(value) & set(Searched.model_fields):
-            found |= entries(value, f"{name}.")
+            found |= entries(source, value, f"{name}.")
         else:
             found[name] = value
     return found

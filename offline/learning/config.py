@@ -82,7 +82,7 @@ class OfflineConfig(Section):
     """
 
     algorithm: str
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     workers: int = Field(0, ge=0)
     data: tuple[str, ...] = Field(min_length=1)
     init: str | None = None

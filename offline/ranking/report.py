@@ -10,12 +10,15 @@ from rich import box
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from offline.log import LogError
 from offline.ranking.evaluating import NAMES, Measured
 from offline.ranking.splits import Fold
 
-_WIDE = 140
+_WIDE = 10_000
+"""Characters of a line where nobody's terminal limits it."""
+
 _SHORT = {"precision": "prec.", "hit_rate": "hit rate", "calibration_kl": "calibr."}
 
 
@@ -86,19 +89,31 @@ def head(fold: Fold, how: str, on: str) -> str:
 
 
 def show(results: Sequence[tuple[str, Measured]], k: int, metrics: Sequence[str]) -> None:
-    """The table, and as the last line the scorer with the best first metric."""
-    width = None if sys.stdout.isatty() else _WIDE
-    out = Console(highlight=False, soft_wrap=True, width=width)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(f"K = {k}", no_wrap=True)
-    for metric in metrics:
-        table.add_column(_SHORT.get(metric, metric), justify="right", no_wrap=True)
+    """The table, and as the last line each scorer's first metrics.
+
+    A line is a scorer, or a metric where a terminal has no room for that.
+    """
+    wide = Console(highlight=False, soft_wrap=True, width=_WIDE)
+    out = Console(highlight=False, soft_wrap=True) if sys.stdout.isatty() else wide
+    rows = [[f"K = {k}", *(_SHORT.get(metric, metric) for metric in metrics)]]
     for name, measured in results:
         cells = [_number(measured, metric) for metric in metrics]
         # An interval for the first one tells how far all of them may be trusted.
-        table.add_row(name, cells[0] + _interval(measured, metrics[0]), *cells[1:])
+        rows.append([name, cells[0] + _interval(measured, metrics[0]), *cells[1:]])
+    table = _table(rows)
+    if table.__rich_measure__(wide, wide.options).maximum > out.width:
+        table = _table(list(zip(*rows, strict=True)))
     out.print(table)
     out.print(_last(results, k, metrics), markup=False)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(rows[0]):
+        table.add_column(Text(name), justify="right" if place else "left", overflow="fold")
+    for row in rows[1:]:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def _number(measured: Measured, metric: str) -> str:
@@ -115,11 +130,7 @@ def _interval(measured: Measured, metric: str) -> str:
 def _last(results: Sequence[tuple[str, Measured]], k: int, metrics: Sequence[str]) -> str:
     found = [
         f"{name}: "
-        + ", ".join(
-            f"{metric}@{k} {measured.values[metric]:.4f}"
-            for metric in metrics[:2]
-            if measured.values[metric] is not None
-        )
+        + ", ".join(f"{metric}@{k} {_number(measured, metric)}" for metric in metrics[:2])
         for name, measured in results
     ]
     return "; ".join(found)

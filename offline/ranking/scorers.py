@@ -202,16 +202,23 @@ def _factors(where: str, fitted: Fitted, settings: Section, seed: int) -> Scorer
     module, name = where.split(":")
     try:
         kind = getattr(importlib.import_module(f"implicit.cpu.{module}"), name)
+        base = importlib.import_module("implicit.recommender_base")
     except ModuleNotFoundError:
         raise LogError(
             f"{module} needs the package implicit, which is not installed; install it with: "
-            "pip install implicit"
+            "pip install 'rllib-recsim[rank]'"
         ) from None
     # One thread, since several would make the numbers depend on who comes first.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = kind(**settings.model_dump(), random_state=seed, num_threads=1)
-        model.fit(fitted.seen, show_progress=False)
+        try:
+            model.fit(fitted.seen, show_progress=False)
+        except base.ModelFitError:
+            raise LogError(
+                f"{module} found no finite factors; lower its learning rate or raise its "
+                "regularization with --set"
+            ) from None
     return Factors(_as_array(model.user_factors), _as_array(model.item_factors))
 
 

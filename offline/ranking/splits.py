@@ -141,6 +141,11 @@ def fold(catalogue: Catalogue, taken: Taken, part: NDArray[np.int8], on: str) ->
     fresh.eliminate_zeros()
     users = np.flatnonzero((np.diff(fresh.indptr) > 0) & known)
     unseen, repeats = int((there & ~known).sum()), int(held.nnz - fresh.nnz)
+    if not there.any():
+        raise LogError(
+            f"no user has interactions in the {on} part; leave-last-out takes it from users with "
+            "two or more, --split time from the last ones of all"
+        )
     if not len(users):
         raise LogError(
             f"no user is left for the {on}: of {int(there.sum()):,} with held-out interactions "

@@ -63,8 +63,10 @@ class Shell:
             Failed: it ended, or printed none within the time.
         """
         text = command.text.split("  #")[0]
-        if "-m serve." in text:
+        if "-m serve.run" in text:
             text += f" --port {self._port}"
+        if "-m serve.demo" in text:
+            text += " --port 0 --page-port 0"
         output = self._folder / f"behind-{len(self._behind)}.txt"
         with output.open("wb") as written:
             process = subprocess.Popen(

@@ -45,7 +45,7 @@ def test_a_value_has_a_place_inside_and_none_outside() -> None:
 def test_a_space_may_be_nested_or_dotted() -> None:
     flat = {"slateq.lr": {"low": 1, "high": 2}, "slateq.hidden": None}
     deep = {"slateq": {"lr": {"low": 1, "high": 2}, "hidden": None}}
-    assert entries(flat) == entries(deep) == flat
+    assert entries("a file", flat) == entries("a file", deep) == flat
     assert nested("a.b.c", 1) == {"a": {"b": {"c": 1}}}
 
 
@@ -94,6 +94,20 @@ def test_a_search_for_nothing_says_what_to_write() -> None:
     said = wrong("{}", "reinforce")
     assert "there is nothing to search for 'reinforce'" in said
     assert "tune: {space: {reinforce." in said
+
+
+@pytest.mark.parametrize(
+    ("space", "sentence"),
+    [
+        ("{linucb.alpha: {low: .nan, high: 1}}", "linucb.alpha.low is .nan; it must be a finite"),
+        ("{linucb.alpha: {low: 0, high: .inf}}", "linucb.alpha.high is .inf; it must be a finite"),
+        ("{linucb.alpha: {low: false, high: 1}}", "linucb.alpha.low is false; it must be a finite"),
+        ("{linucb.alpha: {choices: [[0.1], [0.2]]}}", "linucb.alpha is [0.1]; it must be a valid"),
+        ("3", "--set tune.space=3: tune.space must hold keys"),
+    ],
+)
+def test_the_fault_names_what_was_given(space: str, sentence: str) -> None:
+    assert sentence in wrong(space, "linucb")
 
 
 def test_the_fault_names_the_file(tmp_path: Path) -> None:

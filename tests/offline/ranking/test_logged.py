@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from envs.registry import make_simulator
 from envs.spec import FeatureSpec, number, one_hot
 from offline.log import Header, LogError
+from offline.log.rows import Rows
 from offline.rank import app
-from offline.ranking.logged import kind_feature, measure
+from offline.ranking.logged import _kinds, kind_feature, measure
 from offline.record import app as record
 
 SPEC = FeatureSpec(
@@ -25,30 +27,57 @@ SPEC = FeatureSpec(
 
 
 class Written:
-    """A log of two rows, as `Log.batches` gives them."""
+    """A log of three rows, as `Log.sessions` gives them."""
 
     header = Header(SPEC, None)
 
-    def batches(self, columns: tuple[str, ...]) -> Any:
-        """Rows of three candidates, of topics 0, 0, 1; slates of two, and of one."""
+    def sessions(self, columns: tuple[str, ...]) -> Any:
+        """Three candidates, of topics 0, 0, 1; slates of two and of one, and another session."""
         topics = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0]], np.float32)
         items = np.concatenate([np.full((3, 1), 9, np.float32), topics], axis=1)
-        yield {
-            "candidates": np.stack([items, items]),
-            "mask": np.ones((2, 3), bool),
-            "slate": np.array([[0, 2], [1, -1]]),
-        }
+        yield Rows(
+            {
+                "step": np.array([0, 1, 0]),
+                "candidates": np.stack([items] * 3),
+                "mask": np.array([[1, 1, 1]] * 2 + [[0, 0, 1]], bool),
+                "slate": np.array([[0, 2], [1, -1], [2, -1]]),
+                "response": np.array([[[0], [1]], [[1], [0]], [[0], [0]]], np.float32),
+            }
+        )
 
 
 def test_by_hand() -> None:
     found = measure(Written())  # type: ignore[arg-type]  # all of a log that is looked at
-    # Shown: topics 0, 1 and 0. One pair, of two topics. Offered: 4 of topic 0, 2 of topic 1.
-    assert (found["rows"], found["kinds"], found["diversity@2"]) == (2, 3, 1.0)
+    # Shown: topics 0 and 1; 0; 1. One pair, of two topics. Offered: 4 of topic 0, 3 of topic 1.
+    assert (found["rows"], found["kinds"], found["diversity@2"]) == (3, 3, 1.0)
     assert found["coverage@2"] == pytest.approx(2 / 3)
-    # Exposure 0, 1, 2: 2 (1 * 0 + 2 * 1 + 3 * 2) / (3 * 3) - 4 / 3.
-    assert found["gini@2"] == pytest.approx(16 / 9 - 4 / 3)
-    bits = (2 * math.log2(6 / 4) + math.log2(6 / 2)) / 3
+    # Exposure 0, 2, 2: 2 (1 * 0 + 2 * 2 + 3 * 2) / (3 * 4) - 4 / 3.
+    assert found["gini@2"] == pytest.approx(20 / 12 - 4 / 3)
+    bits = (2 * math.log2(7 / 4) + 2 * math.log2(7 / 3)) / 4
     assert found["novelty@2"] == pytest.approx(bits)
+    # Only the second slate follows a click of its session, on topic 1, and shows topic 0:
+    # p = (0, 1), q' = (.99, .01), so log(1 / .01).
+    assert found["calibration_kl@2"] == pytest.approx(math.log(100))
+
+
+@pytest.mark.parametrize(
+    ("world", "kinds"),
+    [
+        ("interest_evolution", 20),
+        ("interest_exploration", 2),
+        ("long_term_satisfaction", 2),
+        ("modified_long_term_satisfaction", 2),
+        ("boredom", 4),
+    ],
+)
+def test_every_world_has_kinds(world: str, kinds: int) -> None:
+    spec = make_simulator(world, 1).spec
+    assert max(2, kind_feature(spec, None).size) == kinds
+
+
+def test_a_number_from_0_to_1_makes_two_kinds() -> None:
+    values = np.array([[[0.25], [1.0]]], np.float32)
+    assert _kinds(values).tolist() == [[[0.75, 0.25], [0.0, 1.0]]]
 
 
 def test_a_feature_that_names_no_kinds_is_refused() -> None:

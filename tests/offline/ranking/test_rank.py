@@ -14,6 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from offline.rank import app
+from offline.ranking.evaluating import NAMES, Measured
+from offline.ranking.report import show
 from tests.offline.ranking.tables import MOVIES, RATINGS, movielens, own
 
 DATA = os.environ.get("RECSIM_MOVIELENS")
@@ -190,7 +192,35 @@ def test_no_data_no_folder_no_files(tmp_path: Path) -> None:
 def test_without_the_library_one_sentence(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
     found = rank("als", "--k", "2", "--data", movielens(tmp_path))
-    assert found.exit_code == 2 and "pip install implicit" in found.stderr
+    assert found.exit_code == 2 and "pip install 'rllib-recsim[rank]'" in found.stderr
+
+
+def test_factors_that_are_not_finite_are_a_sentence(tmp_path: Path) -> None:
+    words = ["--k", "2", "--data", movielens(tmp_path), "--set", "bpr.learning_rate=1e30"]
+    found = rank("bpr", *words)
+    assert found.exit_code == 2 and found.stderr.count("\n") == 1
+    assert "bpr found no finite factors; lower its learning rate" in found.stderr
+
+
+def test_a_narrow_terminal_gets_a_line_for_each_metric(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values: dict[str, float | None] = dict.fromkeys(NAMES, 0.25)
+    found = [(f"runs/a-long-name[{n}]", Measured(values, {"ndcg": 0.01}, 9)) for n in "xy"]
+
+    def said() -> str:
+        show(found, 10, NAMES)
+        out = capsys.readouterr().out
+        assert "…" not in out and "runs/a-long-name[x]" in out
+        return out
+
+    piped = said().splitlines()
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    narrow = said().splitlines()
+    assert len(narrow) - len(piped) == len(NAMES) - len(found)
+    assert max(map(len, narrow[:-1])) <= 80
 
 
 @pytest.mark.skipif(DATA is None, reason="RECSIM_MOVIELENS names no folder")

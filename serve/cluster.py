@@ -133,8 +133,6 @@ class Proxy:
             "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(math.ceil(self._body_seconds) + 5),
             # Nobody reads it, and the socket for it would be bound to all interfaces.
             "RAY_SERVE_HAPROXY_LOG_TARGET": str(self.folder / "log.sock"),
-            # Idle connections are closed over so long, so that most learn it with an answer.
-            "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": "2",
             "SERVE_SOCKET_REUSE_PORT_ENABLED": "1",  # for `serve.parking`
             "RAY_SERVE_HAPROXY_BINARY_PATH": str(self._wrapper),
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(self.folder / "haproxy.cfg"),

@@ -64,8 +64,9 @@ def test_any_replica_goes_on_with_a_session_and_takes_feedback(
     answer = post(f"{server.url}/v1/recommend", request_of(header))
     steps = [answer["step"]]
     for _ in range(200):  # each on a connection of its own, so to either
-        impression = answer["impression_id"]
-        post(f"{server.url}/v1/feedback", {"impression_id": impression, "responses": responses})
+        given = {"impression_id": answer["impression_id"], "responses": responses}
+        for _ in range(2):  # an odd number of requests a step, since replicas take turns
+            post(f"{server.url}/v1/feedback", given)
         request = {**request_of(header), "session": answer["session"], "responses": responses}
         answer = post(f"{server.url}/v1/recommend", request)
         steps.append(answer["step"])

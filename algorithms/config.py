@@ -26,6 +26,7 @@ from algorithms.layers import (
     Layer,
     Plain,
     Section,
+    Seed,
     algorithm_of,
     command_layers,
     default_layer,
@@ -76,14 +77,14 @@ class EvaluateSection(Section):
 
     users: int = Field(2000, ge=2)
     backend: Backend = "google"
-    seed: int = Field(1_000_003, ge=0, lt=2**63)
+    seed: Seed = 1_000_003
 
 
 class RunConfig(Section):
     """All of a run. The algorithm's settings stand under its name in a file."""
 
     algorithm: str
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: Seed = 0
     workers: int = Field(0, ge=0)
     env: EnvSection
     history: tuple[HistoryTerm, ...] | None = None

@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from algorithms import strict_yaml
 
@@ -16,6 +16,10 @@ Plain = dict[str, Any]
 Layer = tuple[str, Plain]
 _MISSING: Any = object()
 _T = TypeVar("_T")
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""What every generator of ours takes."""
 
 
 class Section(BaseModel):

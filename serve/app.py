@@ -23,7 +23,7 @@ from serve.metrics import make_metrics
 from serve.replica import API_KEY, Replica, api_key
 from serve.scaling import IN_FLIGHT, KeepInFlight
 from serve.settings import Settings, load_settings
-from serve.state import MAIN, configure
+from serve.state import asked_for, configure
 
 NAME = "recsim"
 _INTERVAL = 5.0
@@ -96,11 +96,7 @@ def build(given: Mapping[str, Any] | BuildArguments) -> Application:
         layers = [("the arguments", dict(given))]
         arguments = validated(layers, (), BuildArguments, dict(given))
     state, settings = Path(arguments.state).resolve(), load_settings(arguments.config)
-    arms = [(arm.name, arm.policy, arm.weight) for arm in settings.arms]
-    if arguments.policy is not None:
-        if arms:
-            raise ConfigError("policy and the config's arms are both given; leave one out")
-        arms = [(MAIN, arguments.policy, 1.0)]
+    arms = asked_for(settings, arguments.policy)
     if arms:
         configure(state, arms)
     return application(state, settings)

@@ -13,9 +13,12 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import orjson
 
 from offline.log.files import write_whole
 from offline.log.schema import Header
@@ -26,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 SERVING_VERSION = 1
 HEADER = "serving.json"
+
+_LAST_LINES, _LAST_BYTES = 100, 16 * 2**20
+"""Of a shard, which tell what clients ask for."""
 
 
 def write_header(folder: Path, header: Header) -> None:
@@ -215,3 +221,20 @@ class Journal:
         self._thread.join()
         self.impressions.close()
         self.feedback.close()
+
+
+def recent_shape(folder: Path) -> tuple[int, int] | None:
+    """Slots and candidates of most slates that were logged last; `None` where none was."""
+    shards = sorted(folder.glob("impressions-*.jsonl"), key=lambda path: path.stat().st_mtime)
+    for path in reversed(shards):
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _LAST_BYTES))
+            lines = file.read().splitlines()[-_LAST_LINES:]
+        shapes: Counter[tuple[int, int]] = Counter()
+        for line in lines:
+            with contextlib.suppress(orjson.JSONDecodeError):  # half a line
+                row = orjson.loads(line)
+                shapes[len(row["slate"]), len(row["candidate_ids"])] += 1
+        if shapes:
+            return shapes.most_common(1)[0][0]
+    return None

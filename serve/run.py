@@ -150,15 +150,13 @@ def chosen_pointer(
         ValueError: there is no such policy, or nothing is live.
     """
     from serve.live import DeployError, read_pointer
-    from serve.state import configure, prepare
+    from serve.state import asked_for, configure, prepare
 
     expected = world_of(world) if world else None
-    if target is not None and settings.arms:
-        raise DeployError(f"'{target}' and the config's arms are both given; leave one out")
+    arms = asked_for(settings, target)
     if target is not None:
         return prepare(state, target, expected)
-    if settings.arms:
-        arms = [(arm.name, arm.policy, arm.weight) for arm in settings.arms]
+    if arms:
         return configure(state, arms, expected)
     found = read_pointer(state)
     if found is None:

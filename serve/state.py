@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,14 +15,12 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
-import orjson
-
 from algorithms.policy import Policy, PolicyError, baseline
 from algorithms.registry import baseline_names, nearest
 from offline.log.files import write_whole
 from offline.log.pseudonyms import Pseudonyms
 from offline.log.schema import Header, LogError, read_header
-from serve.journal import HEADER, write_header
+from serve.journal import HEADER, recent_shape, write_header
 from serve.keys import VARIABLE, make_keys
 from serve.live import (
     ArmEntry,
@@ -34,6 +31,7 @@ from serve.live import (
     copy_policy,
     read_pointer,
 )
+from serve.settings import Settings
 
 KEYS, LOG, REPORTS = "keys", "log", "replicas"
 COMMAND, DEPLOYING = "command", "deploying"
@@ -41,9 +39,6 @@ COMMAND, DEPLOYING = "command", "deploying"
 
 CONFIGURED = "configured.json"
 """Arms that a config asked for last; see `configure`."""
-
-_LAST_LINES, _LAST_BYTES = 100, 16 * 2**20
-"""Of a shard, which tell what clients ask for."""
 
 MAIN = "main"
 """The arm of an endpoint without experiments."""
@@ -127,13 +122,13 @@ def prepare(state: Path, target: str, world: dict[str, Any] | None = None) -> Po
     Raises:
         DeployError, KeyFault, LogError: the policy cannot be used, or the folder not be written.
     """
-    arms = admit_arms(state, [(MAIN, target, 1.0)], world)
+    arms = admit_arms(state, [ArmEntry(MAIN, target, 1.0)], world)
     with deploying(state):
         return point(state, arms)
 
 
 def configure(
-    state: Path, wanted: Sequence[tuple[str, str, float]], world: dict[str, Any] | None = None
+    state: Path, wanted: Sequence[ArmEntry], world: dict[str, Any] | None = None
 ) -> Pointer:
     """Make a folder ready to serve what a config says.
 
@@ -143,7 +138,7 @@ def configure(
 
     Args:
         state: the folder, as of `prepare`.
-        wanted: name, policy and weight of each arm.
+        wanted: arms whose policies are run folders, policy folders or baselines.
         world: as of `prepare`.
 
     Raises:
@@ -161,19 +156,31 @@ def configure(
     return pointer
 
 
+def asked_for(settings: Settings, target: str | None) -> list[ArmEntry]:
+    """The arms that a config or a command names; none for what is live already.
+
+    Raises:
+        DeployError: both do.
+    """
+    arms = [ArmEntry(**arm.model_dump()) for arm in settings.arms]
+    if arms and target is not None:
+        raise DeployError(f"'{target}' and the config's arms are both given; leave one out")
+    return arms if target is None else [ArmEntry(MAIN, target, 1.0)]
+
+
 def admit_arms(
-    state: Path, wanted: Sequence[tuple[str, str, float]], world: dict[str, Any] | None
+    state: Path, wanted: Sequence[ArmEntry], world: dict[str, Any] | None
 ) -> tuple[ArmEntry, ...]:
     """Policies in a folder that is made an endpoint's, if it is none; nothing is live yet."""
     fresh = not (state / LOG / HEADER).exists()
-    header = header_for(wanted[0][1], world) if fresh else read_serving_header(state)
+    header = header_for(wanted[0].policy, world) if fresh else read_serving_header(state)
     try:
         (state / LOG).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DeployError(f"cannot write the state folder {state}: {error.strerror}") from None
     if not os.environ.get(VARIABLE):
         make_keys(state / KEYS)
-    arms = tuple(ArmEntry(name, admit(state, one, header), weight) for name, one, weight in wanted)
+    arms = tuple(replace(arm, policy=admit(state, arm.policy, header)) for arm in wanted)
     if fresh:
         write_header(state / LOG, header)
     return arms
@@ -211,29 +218,10 @@ def admit(state: Path, target: str, header: Header) -> str:
     if target in baseline_names():
         return _admit_baseline(state, target, header)
     source = Path(target)
-    checked(source, header, recent_shape(state))
+    checked(source, header, recent_shape(state / LOG))
     folder = copy_policy(state, source)
     checked(state / folder, header)  # the copy, should the source have changed meanwhile
     return folder
-
-
-def recent_shape(state: Path) -> tuple[int, int] | None:
-    """Slots and candidates of most slates that were logged last; `None` where none was."""
-    shards = sorted(
-        (state / LOG).glob("impressions-*.jsonl"), key=lambda path: path.stat().st_mtime
-    )
-    for path in reversed(shards):
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _LAST_BYTES))
-            lines = file.read().splitlines()[-_LAST_LINES:]
-        shapes: Counter[tuple[int, int]] = Counter()
-        for line in lines:
-            with contextlib.suppress(orjson.JSONDecodeError):  # half a line
-                row = orjson.loads(line)
-                shapes[len(row["slate"]), len(row["candidate_ids"])] += 1
-        if shapes:
-            return shapes.most_common(1)[0][0]
-    return None
 
 
 def _admit_baseline(state: Path, name: str, header: Header) -> str:

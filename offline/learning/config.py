@@ -16,6 +16,7 @@ from algorithms.layers import (
     Layer,
     Plain,
     Section,
+    Seed,
     algorithm_of,
     command_layers,
     known,
@@ -82,7 +83,7 @@ class OfflineConfig(Section):
     """
 
     algorithm: str
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: Seed = 0
     workers: int = Field(0, ge=0)
     data: tuple[str, ...] = Field(min_length=1)
     init: str | None = None

@@ -43,8 +43,10 @@ from serve.cycling.reporting import as_text
 from serve.cycling.settings import CycleSettings
 from serve.cycling.standing import ARM, Standing, arms_after, name_of, settled, standing, tag_of
 from serve.deploy import await_replicas
+from serve.journal import recent_shape
 from serve.live import ArmEntry, DeployError, Pointer, checked, copy_policy, read_pointer
-from serve.state import deploying, point, read_serving_header, recent_shape
+from serve.state import LOG as RAW
+from serve.state import deploying, point, read_serving_header
 
 Say = Callable[[str], None]
 Plain = dict[str, Any]
@@ -190,7 +192,7 @@ class Pass:
         if trained["fault"] is not None:
             return {"training": trained, "decision": _keep(f"none: {trained['fault']}")}
         try:
-            shape = recent_shape(self._state)
+            shape = recent_shape(self._state / RAW)
             candidate = checked(self.folder / POLICY, self._header, shape)
         except DeployError as error:
             return {"training": trained, "decision": _keep(str(error))}

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from algorithms.layers import (
     Layer,
     Section,
+    Seed,
     known,
     merge,
     override_layer,
@@ -127,7 +128,7 @@ class CycleSettings(Section):
     learn_from: int = Field(3, ge=1)
     warm_start: bool = True
     holdout: float = Field(0.2, gt=0, lt=1)
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     explore: ExploreSection = ExploreSection()
     judge: JudgeSection = JudgeSection()
     canary: CanarySection = CanarySection()

@@ -184,3 +184,11 @@ def test_keys_that_do_not_go_together() -> None:
         "not for exponential_cascade; use 'exact'"
     )
     assert "is a dict" not in message
+
+
+@pytest.mark.parametrize("key", ["seed", "evaluate.seed"])
+def test_seeds_are_what_generators_take(key: str) -> None:
+    assert load_config("slateq", None, [f"{key}={2**63 - 1}"])
+    for wrong in (2**63, -1):
+        with pytest.raises(ConfigError, match=f"{key} is {wrong}; it must be"):
+            load_config("slateq", None, [f"{key}={wrong}"])

@@ -167,12 +167,12 @@ def test_a_policy_that_cannot_make_the_slates_asked_for_is_refused(
 
 
 def test_a_config_may_name_arms_and_undoes_nothing(state: Path, trained: str) -> None:
-    wanted = [("a", "random", 1.0), ("b", trained, 3.0)]
+    wanted = [ArmEntry("a", "random", 1.0), ArmEntry("b", trained, 3.0)]
     first = configure(state, wanted)
     assert [(arm.name, arm.weight) for arm in first.arms] == [("a", 1.0), ("b", 3.0)]
     later = deploy.deploy(state, "click_maximiser", None, "", False)
     assert configure(state, wanted) == later == read_pointer(state)
-    changed = configure(state, [("a", "random", 1.0), ("b", trained, 1.0)])
+    changed = configure(state, [ArmEntry("a", "random", 1.0), ArmEntry("b", trained, 1.0)])
     assert changed.generation == later.generation + 1
     assert [arm.weight for arm in changed.arms] == [1.0, 1.0]
 

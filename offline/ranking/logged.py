@@ -81,7 +81,8 @@ def _kinds(values: NDArray[Any]) -> NDArray[Any]:
 
 def _before(values: NDArray[Any], begins: NDArray[Any]) -> NDArray[Any]:
     """Sums over the rows before each in its session, (B, G)."""
-    total = np.cumsum(values, axis=0) - values
+    # In float64, so that what earlier sessions add takes nothing from the sums of this one.
+    total = np.cumsum(values, axis=0, dtype=np.float64) - values
     lengths = np.diff(begins, append=len(values))
     return np.asarray(total - np.repeat(total[begins], lengths, axis=0))
 

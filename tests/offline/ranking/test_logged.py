@@ -16,7 +16,7 @@ from envs.spec import FeatureSpec, number, one_hot
 from offline.log import Header, LogError
 from offline.log.rows import Rows
 from offline.rank import app
-from offline.ranking.logged import _kinds, kind_feature, measure
+from offline.ranking.logged import _before, _kinds, kind_feature, measure
 from offline.record import app as record
 
 SPEC = FeatureSpec(
@@ -101,3 +101,10 @@ def test_a_policy_that_maximises_clicks_shows_less_variety(tmp_path: Path) -> No
     assert refused.exit_code == 2 and "--log ranks nothing" in refused.stderr
     idle = CliRunner().invoke(app, ["--log", str(tmp_path / "random"), "--metrics", "gini"])
     assert idle.exit_code == 2 and "--metrics changes nothing with --log" in idle.stderr
+
+
+def test_sums_before_a_row_do_not_wear_off_in_long_logs() -> None:
+    values = np.full((200_000, 1), 0.1, np.float32)
+    found = _before(values, np.arange(0, 200_000, 4))
+    expected = np.tile(np.float32(0.1) * np.arange(4.0), 50_000)
+    np.testing.assert_allclose(found[:, 0], expected, rtol=0, atol=1e-9)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from offline.log.schema import Header
-from serve.journal import Journal, Shards, write_header
+from serve.journal import Journal, Shards, recent_shape, write_header
 from serve.settings import LogSection
 from tests.serve.conftest import Clock
 
@@ -112,3 +112,19 @@ def test_a_journal_syncs_and_ends_both_kinds(tmp_path: Path) -> None:
     journal.close()
     assert len(list(tmp_path.glob("impressions-*"))) == 1
     assert len(list(tmp_path.glob("feedback-*"))) == 1
+
+
+def test_what_clients_ask_for_is_read_from_the_last_whole_lines(tmp_path: Path) -> None:
+    def lines(slots: int, count: int) -> str:
+        row = {"slate": list(range(slots)), "candidate_ids": ["a"] * 8}
+        return (json.dumps(row) + "\n") * count
+
+    assert recent_shape(tmp_path) is None
+    first, second = (tmp_path / f"impressions-{name}.jsonl" for name in "ab")
+    first.write_text(lines(1, 150) + lines(3, 60) + lines(2, 40))
+    assert recent_shape(tmp_path) == (3, 8)  # most of the last 100
+    second.write_text(lines(5, 1)[:20])
+    os.utime(first, (1, 1))
+    assert recent_shape(tmp_path) == (3, 8)  # the newest has half a line
+    second.write_text(lines(5, 1) + lines(1, 1)[:20])
+    assert recent_shape(tmp_path) == (5, 8)
